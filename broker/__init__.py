@@ -1,0 +1,1 @@
+"""Where barloom meets a broker: costs now, the Interactive Brokers session in `broker.ib`. No Dagster, no strategies."""

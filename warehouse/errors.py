@@ -1,0 +1,36 @@
+"""What can go wrong in the warehouse, as one small hierarchy of one-sentence errors.
+
+Belongs here: exception types of `warehouse`. Does not belong here: messages for a terminal or a page.
+"""
+
+
+class WarehouseError(Exception):
+    """Base of every error that the warehouse raises on purpose; its text is one sentence for a user."""
+
+
+class InvalidRequestError(WarehouseError):
+    """An argument names something that cannot exist: a resolution, a symbol, a range, a rule."""
+
+
+class SourceError(WarehouseError):
+    """A vendor could not deliver what was asked for."""
+
+
+class UnknownSymbolError(SourceError):
+    """The source does not know the symbol; asking again does not help."""
+
+
+class SourceContractError(SourceError):
+    """The vendor answered in a form that breaks its contract: a missing column, a wrong type, a bad time."""
+
+
+class NoDataError(WarehouseError):
+    """The warehouse holds no bars for what was asked."""
+
+
+class CorruptFileError(WarehouseError):
+    """A file under the data folder cannot be read as what its place says it is."""
+
+
+class QueryError(WarehouseError):
+    """SQL that is not allowed or not valid."""
