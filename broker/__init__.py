@@ -1,1 +1,1 @@
-"""Where barloom meets a broker: costs now, the Interactive Brokers session in `broker.ib`. No Dagster, no strategies."""
+"""Where barloom meets a broker: costs now, the Interactive Brokers session in `broker.ib`. No Dagster in here."""

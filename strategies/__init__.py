@@ -1,1 +1,1 @@
-"""Backtrader strategies: base class, library, registry and parameter spaces. Knows risk words only, never files or Dagster."""
+"""Backtrader strategies: base class, library, registry and parameter spaces. Never files, never Dagster."""

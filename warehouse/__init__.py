@@ -1,1 +1,1 @@
-"""Bars on disk: sources, raw batches, cleaning, quality rules, calendar and the SQL catalog. No Dagster, no settings."""
+"""Bars on disk: sources, raw batches, cleaning, quality rules, calendar and SQL catalog. No Dagster, no settings."""
