@@ -3,9 +3,9 @@
 Belongs here: the reversible encoding of a symbol. Does not belong here: contract resolution (see `broker`).
 
 A symbol may hold anything a vendor prints: `BRK B`, `BF/B`, `EUR.USD`, `A|B`. Dagster joins keys with `|`
-and ranges with `...`, Hive-style folders own `=`, file systems own `/` and treat `.` and case specially, so
-everything outside `A-Z 0-9 - . @` is percent-encoded, as is a leading dot, two dots in a row, and every lower-case letter
-(two symbols that differ in case only stay two files on a case-insensitive disk).
+and ranges with `...`, Hive-style folders own `=`, file systems own `/` and treat `.` and case specially,
+so everything outside `A-Z 0-9 - . @` is percent-encoded, as is a leading dot, two dots in a row, and every
+lower-case letter (two symbols that differ in case only stay two files on a case-insensitive disk).
 """
 
 import re
