@@ -1,0 +1,360 @@
+"""The figures of a backtest: what it earned, what it risked, how it traded, and against what.
+
+Belongs here: formulas on daily returns, session closes, fills and trades, in empyrical's definitions.
+Does not belong here: sampling (`research.daily`), labels (`research.metric_catalog`), files (`research.result`).
+
+Everything is a simple fraction (0.1 = 10 %). Ratios use DAILY returns whatever the bar, sample standard
+deviation (ddof 1), and are annualised by `annualization` sessions; `risk_free` is a yearly rate. A figure
+that cannot be computed is a `Missing` with its reason, never 0, NaN or infinity.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from types import ModuleType
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from research.measured import Figure, Measured, Missing
+
+_FLAT = 1e-12
+"""A standard deviation below this is rounding noise of returns that do not vary."""
+
+_TOO_FEW = Missing("fewer than 2 daily returns")
+_NO_TRADES = Missing("no closed trade")
+_NO_BENCHMARK = Missing("no benchmark")
+
+
+def _empyrical() -> ModuleType:
+    """Imported on first use: it brings scipy's statistics and costs a second."""
+    import empyrical  # noqa: PLC0415
+
+    return cast("ModuleType", empyrical)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How per-day figures become yearly ones.
+
+    Attributes:
+        annualization: sessions a year.
+        risk_free: yearly rate, a fraction.
+    """
+
+    annualization: int = 252
+    risk_free: float = 0.0
+
+    @property
+    def daily_rate(self) -> float:
+        """The risk-free return of one session."""
+        return float((1.0 + self.risk_free) ** (1.0 / self.annualization) - 1.0)
+
+    @property
+    def root(self) -> float:
+        """Square root of the sessions a year."""
+        return math.sqrt(self.annualization)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawdown:
+    """The deepest fall in percent of its peak. `recovery` is None while it lasts.
+
+    Attributes:
+        depth: negative fraction of the peak; 0.0 when the curve never fell.
+    """
+
+    depth: float
+    peak: date | None
+    trough: date | None
+    recovery: date | None
+    days: int
+
+
+def return_metrics(closes: pd.Series, start_value: float, scale: Scale) -> Measured:
+    """Figures of an equity curve alone.
+
+    Args:
+        closes: equity at session closes (money), see `research.daily.session_closes`.
+        start_value: money before the first session; the first return is measured from it.
+        scale: sessions a year and risk-free rate.
+    """
+    total: dict[str, Figure] = {"total_return": float(closes.iloc[-1] / start_value - 1.0)}
+    total.update(_drawdown_figures(worst_drawdown(closes, start_value)))
+    total["sessions"] = len(closes)
+    broke = closes[closes <= 0.0]
+    if broke.empty:
+        returns = (closes / closes.shift(1).fillna(start_value)).to_numpy(dtype=float) - 1.0
+        return Measured.of(total | _ratios(returns, scale))
+    reason = Missing(f"equity fell to {broke.iloc[0]:.2f} on {broke.index[0].date()}, so returns are not defined")
+    return Measured.of(total | dict.fromkeys(_RATIOS, reason) | {"calmar_ratio": reason})
+
+
+def worst_drawdown(closes: pd.Series, start_value: float) -> Drawdown:
+    """The deepest PERCENTAGE below a running peak, which begins at `start_value`; not the deepest money."""
+    periods = drawdown_periods(closes, start_value)
+    return periods[0] if periods else Drawdown(0.0, None, None, None, 0)
+
+
+def drawdown_periods(closes: pd.Series, start_value: float) -> list[Drawdown]:
+    """Every fall from a peak until equity is back at it, deepest percentage first."""
+    levels = closes.to_numpy(dtype=float)
+    depths = levels / np.maximum(np.maximum.accumulate(levels), start_value) - 1.0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], depths < 0.0, [False]]).astype(int)))
+    days = closes.index
+    found = [_period(depths, days, a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return sorted(found, key=lambda one: one.depth)
+
+
+def _period(depths: np.ndarray, days: pd.Index, begin: int, end: int) -> Drawdown:
+    """The sessions begin..end-1 are under water; a fall from the starting cash itself begins on the first session."""
+    top, trough = days[max(begin - 1, 0)], days[begin + int(np.argmin(depths[begin:end]))]
+    recovery = days[end] if end < len(days) else None
+    length = ((days[-1] if recovery is None else recovery) - top).days
+    back = None if recovery is None else recovery.date()
+    return Drawdown(float(depths[begin:end].min()), top.date(), trough.date(), back, length)
+
+
+def _drawdown_figures(worst: Drawdown) -> dict[str, Figure]:
+    never = Missing("equity never fell below a peak")
+    if worst.trough is None or worst.peak is None:
+        dates: dict[str, Figure] = dict.fromkeys(
+            ("max_drawdown_peak", "max_drawdown_trough", "max_drawdown_recovery"), never
+        )
+        return {"max_drawdown": 0.0, **dates, "max_drawdown_days": 0}
+    recovery: Figure = worst.recovery.isoformat() if worst.recovery else Missing("not recovered at the end")
+    return {
+        "max_drawdown": worst.depth,
+        "max_drawdown_peak": worst.peak.isoformat(),
+        "max_drawdown_trough": worst.trough.isoformat(),
+        "max_drawdown_recovery": recovery,
+        "max_drawdown_days": worst.days,
+    }
+
+
+def sharpe_ratio(returns: np.ndarray, scale: Scale) -> Figure:
+    """Annualised mean over standard deviation of daily excess returns (empyrical)."""
+    if len(returns) < 2:
+        return _TOO_FEW
+    if np.std(returns, ddof=1) < _FLAT:
+        return Missing("daily returns do not vary")
+    return float(_empyrical().sharpe_ratio(returns, risk_free=scale.daily_rate, annualization=scale.annualization))
+
+
+def sortino_ratio(returns: np.ndarray, scale: Scale) -> Figure:
+    """Annualised excess return over downside deviation (empyrical)."""
+    if len(returns) < 2:
+        return _TOO_FEW
+    if (returns >= scale.daily_rate).all():
+        return Missing("no session fell below the risk-free return")
+    return float(
+        _empyrical().sortino_ratio(returns, required_return=scale.daily_rate, annualization=scale.annualization)
+    )
+
+
+def volatility(returns: np.ndarray, scale: Scale) -> Figure:
+    """Annualised standard deviation (ddof 1) of daily returns (empyrical)."""
+    return (
+        float(_empyrical().annual_volatility(returns, annualization=scale.annualization))
+        if len(returns) > 1
+        else _TOO_FEW
+    )
+
+
+def annual_return(returns: np.ndarray, scale: Scale) -> Figure:
+    """Compound return a year (empyrical's CAGR: sessions / annualization years)."""
+    if len(returns) == 0:
+        return Missing("no daily return")
+    return float(_empyrical().annual_return(returns, annualization=scale.annualization))
+
+
+def probabilistic_sharpe_ratio(returns: np.ndarray, threshold: float = 0.0) -> Figure:
+    """Probability that the true per-day Sharpe exceeds `threshold` (Bailey and Lopez de Prado 2012).
+
+    Uses the observed per-day ratio without a risk-free rate, skewness and NON-excess kurtosis (population moments).
+    """
+    count = len(returns)
+    spread = np.std(returns, ddof=1) if count > 1 else 0.0
+    if spread < _FLAT:
+        return _TOO_FEW if count < 2 else Missing("daily returns do not vary")
+    observed = float(np.mean(returns) / spread)
+    centred = (returns - np.mean(returns)) / np.std(returns)
+    skew, kurtosis = float(np.mean(centred**3)), float(np.mean(centred**4))
+    variance = 1.0 - skew * observed + (kurtosis - 1.0) / 4.0 * observed**2
+    if variance <= 0.0:
+        return Missing("the variance of the Sharpe estimate is not positive")
+    score = (observed - threshold) * math.sqrt(count - 1) / math.sqrt(variance)
+    return 0.5 * (1.0 + math.erf(score / math.sqrt(2.0)))
+
+
+def _calmar(returns: np.ndarray, scale: Scale) -> Figure:
+    depth = float(_empyrical().max_drawdown(returns))
+    yearly = annual_return(returns, scale)
+    if depth >= 0.0:
+        return Missing("equity never fell below a peak")
+    return yearly / -depth if isinstance(yearly, float) else yearly
+
+
+def _value_at_risk(returns: np.ndarray, _: Scale) -> Figure:
+    return float(_empyrical().value_at_risk(returns, cutoff=0.05)) if len(returns) else _TOO_FEW
+
+
+def _conditional_value_at_risk(returns: np.ndarray, _: Scale) -> Figure:
+    return float(_empyrical().conditional_value_at_risk(returns, cutoff=0.05)) if len(returns) else _TOO_FEW
+
+
+def _tail_ratio(returns: np.ndarray, _: Scale) -> Figure:
+    if len(returns) < 2:
+        return _TOO_FEW
+    if abs(np.percentile(returns, 5)) < _FLAT:
+        return Missing("the 5th percentile of daily returns is 0")
+    return float(_empyrical().tail_ratio(returns))
+
+
+def _skew(returns: np.ndarray, _: Scale) -> Figure:
+    if len(returns) < 3 or np.std(returns, ddof=1) < _FLAT:
+        return Missing("fewer than 3 daily returns, or they do not vary")
+    return float(cast("float", pd.Series(returns).skew()))
+
+
+def _kurtosis(returns: np.ndarray, _: Scale) -> Figure:
+    if len(returns) < 4 or np.std(returns, ddof=1) < _FLAT:
+        return Missing("fewer than 4 daily returns, or they do not vary")
+    return float(cast("float", pd.Series(returns).kurt()))
+
+
+_RATIOS: Mapping[str, Callable[[np.ndarray, Scale], Figure]] = {
+    "annual_return": annual_return,
+    "volatility": volatility,
+    "sharpe_ratio": sharpe_ratio,
+    "sortino_ratio": sortino_ratio,
+    "calmar_ratio": _calmar,
+    "probabilistic_sharpe_ratio": lambda returns, _: probabilistic_sharpe_ratio(returns),
+    "value_at_risk_95": _value_at_risk,
+    "conditional_value_at_risk_95": _conditional_value_at_risk,
+    "skew": _skew,
+    "kurtosis": _kurtosis,
+    "tail_ratio": _tail_ratio,
+    "best_day": lambda returns, _: float(returns.max()),
+    "worst_day": lambda returns, _: float(returns.min()),
+}
+
+
+def _ratios(returns: np.ndarray, scale: Scale) -> dict[str, Figure]:
+    return {key: formula(returns, scale) for key, formula in _RATIOS.items()}
+
+
+def relative_metrics(returns: pd.Series, benchmark: pd.Series | None, scale: Scale) -> Measured:
+    """Alpha, beta, correlation, tracking error and information ratio against daily benchmark returns.
+
+    Sessions on which either return is unknown are left out.
+    """
+    if benchmark is None:
+        return Measured.of(dict.fromkeys(_RELATIVE, _NO_BENCHMARK))
+    both = pd.concat([returns, benchmark], axis=1, join="inner").dropna().to_numpy(dtype=float)
+    if len(both) < 3:
+        return Measured.of(dict.fromkeys(_RELATIVE, Missing("fewer than 3 sessions shared with the benchmark")))
+    ours, theirs = both[:, 0], both[:, 1]
+    return Measured.of(_regression(ours, theirs, scale) | _active(ours - theirs, scale))
+
+
+_RELATIVE = ("alpha", "beta", "correlation", "tracking_error", "information_ratio")
+
+
+def _regression(ours: np.ndarray, theirs: np.ndarray, scale: Scale) -> dict[str, Figure]:
+    if np.std(theirs, ddof=1) < _FLAT:
+        return dict.fromkeys(_RELATIVE[:3], Missing("benchmark returns do not vary"))
+    alpha, beta = _empyrical().alpha_beta(ours, theirs, risk_free=scale.daily_rate, annualization=scale.annualization)
+    varies = np.std(ours, ddof=1) >= _FLAT
+    correlation = float(np.corrcoef(ours, theirs)[0, 1]) if varies else Missing("daily returns do not vary")
+    return {"alpha": float(alpha), "beta": float(beta), "correlation": correlation}
+
+
+def _active(active: np.ndarray, scale: Scale) -> dict[str, Figure]:
+    spread = float(np.std(active, ddof=1))
+    ratio = float(np.mean(active)) / spread * scale.root if spread >= _FLAT else Missing("equal to the benchmark")
+    return {"tracking_error": spread * scale.root, "information_ratio": ratio}
+
+
+def trade_metrics(trades: pa.Table, sessions: int, scale: Scale) -> Measured:
+    """Figures of closed round trips.
+
+    Args:
+        trades: `entry_ts`, `exit_ts`, `gross_profit`, `net_profit` (money), `bars_held`, one row a closed trade.
+        sessions: sessions in the backtest, for trades a year.
+        scale: sessions a year.
+    """
+    count = trades.num_rows
+    yearly: Figure = count / sessions * scale.annualization if sessions else Missing("no session")
+    if count == 0:
+        return Measured.of({"trades": 0, "trades_per_year": yearly} | dict.fromkeys(_TRADE_FIGURES, _NO_TRADES))
+    net = trades["net_profit"].to_numpy().astype(float)
+    held = pc.subtract(trades["exit_ts"], trades["entry_ts"]).cast(pa.int64()).to_numpy() / 86_400e6
+    return Measured.of(
+        {"trades": count, "trades_per_year": yearly, **_profit_figures(net)}
+        | {
+            "average_holding_days": float(held.mean()),
+            "average_holding_bars": float(trades["bars_held"].to_numpy().mean()),
+            "gross_profit": float(trades["gross_profit"].to_numpy().sum()),
+        }
+    )
+
+
+_TRADE_FIGURES = (
+    "win_rate", "profit_factor", "expectancy", "average_win", "average_loss",
+    "average_holding_days", "average_holding_bars", "gross_profit",
+)  # fmt: skip
+
+
+def _profit_figures(net: np.ndarray) -> dict[str, Figure]:
+    wins, losses = net[net > 0.0], net[net < 0.0]
+    no_loser = Missing("no losing trade")
+    return {
+        "win_rate": len(wins) / len(net),
+        "profit_factor": float(wins.sum() / -losses.sum()) if len(losses) else no_loser,
+        "expectancy": float(net.mean()),
+        "average_win": float(wins.mean()) if len(wins) else Missing("no winning trade"),
+        "average_loss": float(losses.mean()) if len(losses) else no_loser,
+    }
+
+
+def by_year(closes: pd.Series, start_value: float, benchmark: pd.Series | None, scale: Scale) -> list[dict[str, Any]]:
+    """One row a calendar year: return, volatility, Sharpe, drawdown, benchmark return; unknown is None."""
+    rows = []
+    for year, part in closes.groupby(_days(closes).year):
+        measured = return_metrics(part, _value_before(closes, part, start_value), scale).values
+        row = {"year": int(cast("int", year)), **{key: measured[key] for key in _YEAR_FIGURES}}
+        rows.append(row | {"benchmark_return": _known_compound(benchmark, part.index)})
+    return rows
+
+
+_YEAR_FIGURES = ("sessions", "total_return", "volatility", "sharpe_ratio", "max_drawdown")
+
+
+def by_month(closes: pd.Series, start_value: float, benchmark: pd.Series | None) -> list[dict[str, Any]]:
+    """One row a calendar month (`2000-03`); the returns of the months compound to the total return."""
+    rows = []
+    for month, part in closes.groupby(_days(closes).strftime("%Y-%m")):
+        total = float(part.iloc[-1] / _value_before(closes, part, start_value) - 1.0)
+        rows.append({"month": month, "total_return": total, "benchmark_return": _known_compound(benchmark, part.index)})
+    return rows
+
+
+def _value_before(closes: pd.Series, part: pd.Series, start_value: float) -> float:
+    at = int(closes.index.searchsorted(part.index[0]))
+    return float(closes.to_numpy()[at - 1]) if at else start_value
+
+
+def _days(closes: pd.Series) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(closes.index)
+
+
+def _known_compound(returns: pd.Series | None, days: pd.Index) -> float | None:
+    if returns is None:
+        return None
+    part = returns.reindex(days)
+    return None if part.isna().any() else float(np.prod(1.0 + part.to_numpy()) - 1.0)
