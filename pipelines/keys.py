@@ -1,0 +1,40 @@
+"""The names of the graph: asset keys, key prefixes, metadata that programs read back.
+
+Belongs here: names only. Does not belong here: definitions, domain work.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from warehouse.resolution import Resolution
+
+SYMBOL_ASSETS = ("raw_bars", "corporate_actions", "clean_bars", "quality_report")
+"""The assets of one symbol, in the order in which they are computed."""
+
+PREFIXES: Mapping[Resolution, tuple[str, ...]] = {
+    Resolution.DAILY: (),
+    Resolution.HOURLY: ("hourly",),
+    Resolution.MINUTE: ("minute",),
+}
+"""Key prefix of each resolution's assets; daily assets have none, so `--select clean_bars` means daily bars."""
+
+BACKTESTS = dg.AssetKey("backtest_results")
+LEADERBOARD = dg.AssetKey("leaderboard")
+
+ERROR_FACT = "error"
+"""Metadata of the observation that reports a failed partition: one sentence."""
+UNCHANGED_FACT = "unchanged"
+"""Metadata of a materialisation that found its inputs unchanged and computed nothing."""
+SYMBOLS_FACT = "symbols"
+"""Metadata of a failed quality check: the symbols that fail it."""
+
+
+def symbol_asset_key(name: str, resolution: Resolution) -> dg.AssetKey:
+    """Key of `clean_bars` and its siblings at a resolution."""
+    return dg.AssetKey([*PREFIXES[resolution], name])
+
+
+def symbol_asset_keys(names: Iterable[str], resolution: Resolution) -> list[dg.AssetKey]:
+    """Keys of several siblings, in the given order."""
+    return [symbol_asset_key(name, resolution) for name in names]

@@ -1,0 +1,323 @@
+"""Run the graph from a program: what the command line calls, and what then shows in the Dagster UI.
+
+Belongs here: the project's persistent Dagster instance, materialising assets for chosen partitions in this process,
+progress and outcome as plain values. Does not belong here: printing, domain work, definitions.
+
+Every call makes ordinary Dagster runs of the implicit asset job in the instance that `dagster dev` uses in the same
+folder, so they appear there with their logs, metadata and partitions. Dagster knows a run's partitions as one key or
+one contiguous range of keys; a selection with holes becomes one run for each contiguous block of it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef
+from dotenv import dotenv_values
+
+from pipelines.errors import RunFailedError
+from pipelines.keys import (
+    BACKTESTS,
+    ERROR_FACT,
+    LEADERBOARD,
+    SYMBOLS_FACT,
+    UNCHANGED_FACT,
+    symbol_asset_keys,
+)
+from pipelines.partitions import (
+    add_keys,
+    contiguous_blocks,
+    experiment_key,
+    experiment_partitions,
+    symbol_keys,
+    symbol_of,
+    symbol_partitions,
+)
+from pipelines.settings import ENV_FILE
+from warehouse.resolution import Resolution
+
+
+class Outcome(StrEnum):
+    """How one partition of one asset ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One partition of one asset is through.
+
+    `asset` is the asset key (`clean_bars`, `minute/clean_bars`, `backtest_results`, `leaderboard`); `name` the symbol
+    or experiment, "" for an unpartitioned asset; `facts` the event's plain metadata (numbers and texts: row counts,
+    first and last bar, paths, metrics); `error` one sentence when it failed.
+    """
+
+    asset: str
+    name: str
+    outcome: Outcome
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What one call did.
+
+    `failures` maps a symbol or experiment to one sentence; `error` tells of a failure that belongs to none of them;
+    `progress` holds everything that was reported on the way, in order.
+    """
+
+    run_ids: tuple[str, ...]
+    success: bool
+    failures: Mapping[str, str]
+    progress: tuple[Progress, ...] = ()
+    error: str | None = None
+
+    def raise_for_failure(self) -> "RunOutcome":
+        """Return self, or raise what went wrong.
+
+        Raises:
+            RunFailedError: the run did not do its work.
+        """
+        if self.success:
+            return self
+        told = [f"{name}: {sentence}" for name, sentence in self.failures.items()]
+        raise RunFailedError(" ".join([*told, *([self.error] if self.error else [])]) or "The run failed.")
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def open_instance(project: Path = Path()) -> dg.DagsterInstance:
+    """The persistent instance of a project folder; close it with `with`.
+
+    DAGSTER_HOME (environment, or the folder's `.env`) wins, as it does for `dagster dev`. Otherwise the folder's
+    `dagster.yaml` counts, its relative paths taken from the folder wherever this process stands; without a file the
+    history lives in `.dagster/storage`. Standard output is not captured: it belongs to the terminal here.
+    """
+    project = project.resolve()
+    home = os.environ.get("DAGSTER_HOME") or dotenv_values(project / ENV_FILE).get("DAGSTER_HOME")
+    folder = Path(home) if home else project
+    base = folder if home else project / ".dagster"
+    base.mkdir(parents=True, exist_ok=True)
+    overrides = {**_absolute_paths(folder), "compute_logs": _NO_CAPTURE}
+    ref = InstanceRef.from_dir(str(base), config_dir=str(folder), overrides=overrides)
+    return dg.DagsterInstance.from_ref(ref)
+
+
+_NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+
+
+def _absolute_paths(folder: Path) -> dict[str, Any]:
+    path = folder / "dagster.yaml"
+    config = yaml.safe_load(path.read_text()) or {} if path.exists() else {"telemetry": {"enabled": False}}
+    storage = config.get("storage", {"sqlite": {"base_dir": ".dagster/storage"}})
+    if "sqlite" in storage:
+        storage = {"sqlite": {"base_dir": str(folder / storage["sqlite"]["base_dir"])}}
+    artifacts = config.get("local_artifact_storage")
+    if artifacts:
+        artifacts = {**artifacts, "config": {"base_dir": str(folder / artifacts["config"]["base_dir"])}}
+        return {"storage": storage, "local_artifact_storage": artifacts}
+    return {"storage": storage} if path.exists() else {**config, "storage": storage}
+
+
+def materialize_symbols(
+    instance: dg.DagsterInstance,
+    selection: Sequence[str],
+    symbols: Iterable[str],
+    resolution: Resolution | str = Resolution.DAILY,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+    defs: dg.Definitions | None = None,
+) -> RunOutcome:
+    """Materialise symbol assets for some symbols; symbols that are new to the instance become partitions.
+
+    Args:
+        instance: from `open_instance`.
+        selection: names among `SYMBOL_ASSETS`, e.g. `SYMBOL_ASSETS` itself for the whole way from source to report.
+        symbols: as a user writes them, not encoded.
+        resolution: of the bars.
+        run_config: options of assets by name, e.g. `{"raw_bars": {"start": "2000-01-01", "end": "2012-12-31"}}`.
+        on_progress: called after each symbol of each asset.
+        defs: the graph; default is the project's.
+    """
+    keys = symbol_keys(symbols)
+    add_keys(instance, symbol_partitions, keys)
+    ordered = instance.get_dynamic_partitions("symbols")
+    assets = symbol_asset_keys(selection, Resolution(resolution))
+    outcomes = [
+        _run(instance, assets, (first, last), config=run_config, on_progress=on_progress, defs=defs)
+        for first, last in contiguous_blocks(ordered, keys)
+    ]
+    return _joined(outcomes)
+
+
+def materialize_experiments(
+    instance: dg.DagsterInstance,
+    names: Iterable[str],
+    *,
+    config: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+    defs: dg.Definitions | None = None,
+) -> RunOutcome:
+    """Materialise `backtest_results` for experiments by name (the stem of the YAML file).
+
+    `config` holds options of `assets.BacktestConfig`, e.g. `{"rerun": True}`. `record_experiment` makes a name for an
+    experiment that has no file.
+    """
+    keys = [experiment_key(name) for name in names]
+    add_keys(instance, experiment_partitions, keys)
+    ordered = instance.get_dynamic_partitions("experiments")
+    run_config = {"backtest_results": config} if config else None
+    outcomes = [
+        _run(instance, [BACKTESTS], (first, last), config=run_config, on_progress=on_progress, defs=defs)
+        for first, last in contiguous_blocks(ordered, keys)
+    ]
+    return _joined(outcomes)
+
+
+def materialize_leaderboard(
+    instance: dg.DagsterInstance, *, on_progress: OnProgress | None = None, defs: dg.Definitions | None = None
+) -> RunOutcome:
+    """Materialise the unpartitioned `leaderboard`."""
+    return _run(instance, [LEADERBOARD], None, config=None, on_progress=on_progress, defs=defs)
+
+
+def _run(
+    instance: dg.DagsterInstance,
+    assets: Sequence[dg.AssetKey],
+    block: tuple[str, str] | None,
+    *,
+    config: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+    defs: dg.Definitions | None,
+) -> RunOutcome:
+    """One run of the implicit asset job in this process."""
+    from dagster._core.utils import make_new_run_id
+
+    if defs is None:
+        from pipelines.definitions import defs as project_defs
+
+        defs = project_defs
+    run_id = make_new_run_id()
+    listener = _Listener(on_progress)
+    instance.add_event_listener(run_id, listener)
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        run_config=_run_config(assets, config),
+        instance=instance,
+        asset_selection=list(assets),
+        tags=_partition_tags(block),
+        raise_on_error=False,
+        run_id=run_id,
+    )
+    return listener.outcome(run_id, success=result.success)
+
+
+def _partition_tags(block: tuple[str, str] | None) -> dict[str, str]:
+    if block is None:
+        return {}
+    first, last = block
+    if first == last:
+        return {"dagster/partition": first}
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def _run_config(assets: Sequence[dg.AssetKey], config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Run configuration by op name; the console stays quiet, the event log keeps everything."""
+    ops = {
+        "__".join(key.path): {"config": dict(config[key.path[-1]])}
+        for key in assets
+        if config and key.path[-1] in config
+    }
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class _Listener:
+    """Turns the event log of one run into progress and failures."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._progress: list[Progress] = []
+        self._failures: dict[str, str] = {}
+        self._errors: list[str] = []
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.event_type in _PARTITION_EVENTS:
+            self._partition(event)
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._check(event.asset_check_evaluation_data)
+        elif event.event_type in _FAILURES:
+            self._errors.append(_failure_text(event))
+
+    def _partition(self, event: dg.DagsterEvent) -> None:
+        progress = _progress_of(event)
+        self._progress.append(progress)
+        if progress.error:
+            self._failures.setdefault(progress.name, progress.error)
+        if self._on_progress:
+            self._on_progress(progress)
+
+    def _check(self, evaluation: Any) -> None:  # noqa: ANN401 - Dagster exports no public name for it
+        if evaluation.passed or evaluation.severity is not dg.AssetCheckSeverity.ERROR or not evaluation.blocking:
+            return
+        for symbol in _facts(evaluation.metadata).get(SYMBOLS_FACT, ()):
+            told = self._failures.get(symbol)
+            rules = f"{told.removesuffix('.')}, {evaluation.check_name}." if told else None
+            self._failures[symbol] = rules or f"quality ERROR: {evaluation.check_name}."
+
+    def outcome(self, run_id: str, *, success: bool) -> RunOutcome:
+        unexplained = None if success or self._failures else (self._errors[0] if self._errors else "The run failed.")
+        return RunOutcome((run_id,), success, dict(self._failures), tuple(self._progress), unexplained)
+
+
+_PARTITION_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
+_FAILURES = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE)
+
+
+def _progress_of(event: dg.DagsterEvent) -> Progress:
+    asset = event.asset_key.to_user_string() if event.asset_key else ""
+    observed = event.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+    data = event.asset_observation_data.asset_observation if observed else event.materialization
+    facts = _facts(data.metadata)
+    partition = event.partition
+    name = "" if partition is None else partition if asset == "backtest_results" else symbol_of(partition)
+    error = facts.pop(ERROR_FACT, None)
+    outcome = Outcome.FAILED if error else Outcome.UNCHANGED if facts.get(UNCHANGED_FACT) else Outcome.DONE
+    return Progress(asset, name, outcome, facts, error)
+
+
+def _facts(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    """Plain values only; tables, plots and schemas are for the UI."""
+    plain = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
+    plain = (*plain, dg.PathMetadataValue, dg.JsonMetadataValue, dg.TimestampMetadataValue)
+    return {name: value.value for name, value in metadata.items() if isinstance(value, plain)}
+
+
+def _failure_text(event: dg.DagsterEvent) -> str:
+    data = event.event_specific_data
+    error = getattr(data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return (error.message.strip() if error else event.message) or "The run failed."
+
+
+def _joined(outcomes: Sequence[RunOutcome]) -> RunOutcome:
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    return RunOutcome(
+        run_ids=tuple(run_id for outcome in outcomes for run_id in outcome.run_ids),
+        success=bool(outcomes) and all(outcome.success for outcome in outcomes),
+        failures={name: sentence for outcome in outcomes for name, sentence in outcome.failures.items()},
+        progress=tuple(step for outcome in outcomes for step in outcome.progress),
+        error=errors[0] if errors else None,
+    )

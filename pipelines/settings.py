@@ -1,0 +1,104 @@
+"""The settings of one project folder: environment variables `BARLOOM_*` and a `.env` file, nothing else.
+
+Belongs here: the names, defaults and checks of settings. Does not belong here: secrets of a broker, settings of
+one experiment (its YAML), reading files that a setting names (see `resources`).
+
+Paths are relative to the working directory, which is the project folder for every shipped command.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipelines.errors import SettingsError
+
+PREFIX = "BARLOOM_"
+ENV_FILE = ".env"
+
+
+class Settings(BaseSettings):
+    """What a project folder may change; `load_settings` reads it, tests construct it.
+
+    Only arguments count here: `load_settings` passes what the environment says, so that a Settings built in a test
+    or by a program never depends on the machine it runs on.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder of bars, actions, quality reports and the catalog."
+    )
+    results_dir: Path = Field(default=Path("results"), description="Folder of backtests and their tear sheets.")
+    experiments_dir: Path = Field(default=Path("experiments"), description="Folder of experiment YAML files.")
+    source: Literal["sample", "files", "lean"] = Field(default="sample", description="Where bars come from.")
+    files_spec: Path | None = Field(
+        default=None, description="YAML that describes CSV or Parquet files (source files)."
+    )
+    lean_folder: Path | None = Field(default=None, description="A LEAN data folder (source lean).")
+    universe_file: Path | None = Field(
+        default=None, description="Text file, one symbol a line, # comments; without it the symbols the source lists."
+    )
+    calendar: str = Field(default="XNYS", description="Exchange calendar, a name of exchange_calendars.")
+    quality_file: Path | None = Field(default=None, description="YAML with thresholds and severities of quality rules.")
+    history_start: date = Field(default=date(1990, 1, 1), description="First exchange date that updates ask for.")
+    overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
+    workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")
+    source_attempts: int = Field(default=3, ge=1, description="Tries for one symbol when a source fails in passing.")
+    source_retry_seconds: float = Field(default=2.0, ge=0, description="Wait before the second try; doubles each time.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments only; see `load_settings`."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _source_has_its_place(self) -> Self:
+        if self.source == "files" and self.files_spec is None:
+            raise ValueError("source: 'files' needs BARLOOM_FILES_SPEC, the YAML that describes the files")
+        if self.source == "lean" and self.lean_folder is None:
+            raise ValueError("source: 'lean' needs BARLOOM_LEAN_FOLDER, the LEAN data folder")
+        return self
+
+
+def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of a project folder: its `.env`, overruled by the environment.
+
+    Raises:
+        SettingsError: a `BARLOOM_` variable is unknown or its value cannot be used.
+    """
+    environment = os.environ if environ is None else environ
+    given = {**dotenv_values(project / ENV_FILE), **environment}
+    values = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
+    fields = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise SettingsError(_unknown(unknown[0], list(fields)))
+    try:
+        return Settings(**{fields[name]: value for name, value in values.items() if value})
+    except ValidationError as error:
+        raise SettingsError(_invalid(error.errors()[0])) from None
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else f" The settings are {', '.join(known)}."
+    return f"{name}: there is no such setting.{hint}"
+
+
+def _invalid(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:
+        return f"{error['msg'].removeprefix('Value error, ')}."
+    name, reason = f"{PREFIX}{str(error['loc'][0]).upper()}", error["msg"]
+    return f"{name}: {error['input']!r} is refused, {reason[0].lower()}{reason[1:]}."
