@@ -1,0 +1,20 @@
+"""What can go wrong in research, as one-sentence errors.
+
+Belongs here: exception types of `research`. Does not belong here: messages for a terminal or a page.
+"""
+
+
+class ResearchError(Exception):
+    """Base of every error that research raises on purpose; its text is one sentence for a user."""
+
+
+class ExperimentError(ResearchError):
+    """An experiment's specification is wrong: a key, a value, a strategy, a parameter."""
+
+
+class BarsError(ResearchError):
+    """The bars handed to a backtest cannot be used: absent, empty in the range, out of order."""
+
+
+class AccountingError(ResearchError):
+    """A finished backtest does not add up; its numbers must not be used."""
