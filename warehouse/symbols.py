@@ -26,9 +26,7 @@ def encode_symbol(symbol: str) -> str:
     ('BRK%20B', 'EUR.USD', 'BF%2FB')
     """
     if not symbol or symbol != symbol.strip() or len(symbol) > 64 or not symbol.isprintable():
-        raise InvalidRequestError(
-            f"symbol: {symbol!r} must be 1 to 64 printable characters without outer blanks."
-        )
+        raise InvalidRequestError(f"symbol: {symbol!r} must be 1 to 64 printable characters without outer blanks.")
     encoded = []
     for i, char in enumerate(symbol):
         dot_needs_escape = char == "." and (i == 0 or symbol[i - 1] == "." or i == len(symbol) - 1)

@@ -46,9 +46,7 @@ class VendorBars:
 
     def __post_init__(self) -> None:
         if not self.table.schema.equals(VENDOR_SCHEMA):
-            raise SourceContractError(
-                f"source table: columns {self.table.schema.names} break the vendor schema."
-            )
+            raise SourceContractError(f"source table: columns {self.table.schema.names} break the vendor schema.")
 
 
 class BarSource(Protocol):
