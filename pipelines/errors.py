@@ -14,3 +14,7 @@ class SettingsError(PipelineError):
 
 class RunFailedError(PipelineError):
     """A run ended without doing its work."""
+
+
+class QualityGateError(PipelineError):
+    """Bars that were not judged, or were judged unfit, were about to be used."""

@@ -20,7 +20,7 @@ from warehouse.symbols import decode_symbol, encode_symbol
 symbol_partitions = dg.DynamicPartitionsDefinition(name="symbols")
 experiment_partitions = dg.DynamicPartitionsDefinition(name="experiments")
 
-_EXPERIMENT_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
+_EXPERIMENT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def experiment_key(name: str) -> str:
         PipelineError: the name holds something that partition keys or file names do not take.
     """
     if not _EXPERIMENT_KEY.fullmatch(name):
-        raise PipelineError(f"experiment: {name!r} must hold only letters, digits, '_', '-' and single dots.")
+        raise PipelineError(f"experiment: {name!r} must hold only letters, digits, '_' and '-'.")
     return name
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
@@ -38,8 +38,14 @@ from pipelines.partitions import (
     symbol_of,
     symbol_partitions,
 )
-from pipelines.settings import ENV_FILE
+from pipelines.resources import default_resources
+from pipelines.settings import ENV_FILE, Settings, load_settings
+from pipelines.stamps import version_of
+from warehouse.files import write_bytes
 from warehouse.resolution import Resolution
+
+if TYPE_CHECKING:
+    from research.experiment import Experiment
 
 
 class Outcome(StrEnum):
@@ -184,6 +190,24 @@ def materialize_experiments(
     return _joined(outcomes)
 
 
+def record_experiment(experiment: "Experiment", settings: Settings | None = None) -> str:
+    """Keep an experiment that a command line named in `results/experiments`, and return the name to materialise.
+
+    A name that the user's own folder, or another recorded specification, has already is made unique with a hash of
+    the specification: neither is ever changed by this.
+    """
+    research = default_resources(settings or load_settings())["research"]
+    specification = experiment.specification()
+    text = yaml.safe_dump({**specification, "name": experiment.name}, sort_keys=True)
+    taken = research.experiments().get(experiment.name)
+    name = experiment.name
+    if taken is not None and research.load(name) != experiment:
+        name = f"{experiment.name[:110]}-{version_of([text])[:8]}"
+    if research.experiments().get(name) is None:
+        write_bytes(research.recorded / f"{name}.yaml", text.encode())
+    return experiment_key(name)
+
+
 def materialize_leaderboard(
     instance: dg.DagsterInstance, *, on_progress: OnProgress | None = None, defs: dg.Definitions | None = None
 ) -> RunOutcome:
@@ -301,7 +325,11 @@ def _facts(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
     """Plain values only; tables, plots and schemas are for the UI."""
     plain = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
     plain = (*plain, dg.PathMetadataValue, dg.JsonMetadataValue, dg.TimestampMetadataValue)
-    return {name: value.value for name, value in metadata.items() if isinstance(value, plain)}
+    named = {
+        name.replace("dagster/partition_row_count", "rows").replace("dagster/row_count", "rows"): value
+        for name, value in metadata.items()
+    }
+    return {name: value.value for name, value in named.items() if isinstance(value, plain)}
 
 
 def _failure_text(event: dg.DagsterEvent) -> str:

@@ -1,0 +1,129 @@
+"""From an experiment to its saved result: read judged bars, run, measure, keep.
+
+Belongs here: the order of these steps and what is handed from one to the next, for the asset and the command line
+alike. Does not belong here: Dagster, running or measuring (see `research`).
+
+The data version of a symbol is the content hash of the bars as the run gets them: its range, adjusted as the
+experiment says. So a new bar after the experiment's end changes nothing, and a new dividend, which rescales all
+adjusted prices, does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.checks import refuse_bad_bars
+from pipelines.settings import Settings
+from research.experiment import Experiment
+from warehouse.errors import NoDataError
+from warehouse.store import Warehouse, content_hash
+
+if TYPE_CHECKING:
+    from research.result import BacktestResult
+
+_REGIME_HISTORY = timedelta(days=500)
+"""Benchmark bars before the start: enough for a 200-session mean on the first day."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestInputs:
+    """What one run reads, in BARS_SCHEMA, and the content hash of each table."""
+
+    bars: Mapping[str, pa.Table]
+    benchmark: pa.Table | None
+    data_versions: Mapping[str, str]
+    overridden: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def read_inputs(warehouse: Warehouse, experiment: Experiment) -> BacktestInputs:
+    """Judged bars of an experiment.
+
+    Raises:
+        QualityGateError: bars were not judged, or an ERROR stands without the experiment's override.
+        NoDataError: a symbol has no bars, or none in the experiment's range.
+    """
+    symbols = list(dict.fromkeys([*experiment.symbols, *([experiment.benchmark] if experiment.benchmark else [])]))
+    overridden = refuse_bad_bars(warehouse, symbols, experiment.resolution, override=experiment.allow_quality_errors)
+    bars = {symbol: _bars(warehouse, experiment, symbol, experiment.start) for symbol in experiment.symbols}
+    versions = {symbol: content_hash(table) for symbol, table in bars.items()}
+    benchmark = None
+    if experiment.benchmark:
+        benchmark = _bars(warehouse, experiment, experiment.benchmark, experiment.start - _REGIME_HISTORY)
+        versions[f"benchmark {experiment.benchmark}"] = content_hash(benchmark)
+    return BacktestInputs(bars, benchmark, versions, overridden)
+
+
+def _bars(warehouse: Warehouse, experiment: Experiment, symbol: str, start: date) -> pa.Table:
+    table = warehouse.read_bars(
+        symbol, experiment.resolution, start=start, end=experiment.end, adjust=experiment.adjust
+    )
+    if not table.num_rows:
+        raise NoDataError(
+            f"{symbol}: no {experiment.resolution.value} bars from {experiment.start} to {experiment.end}."
+        )
+    return table
+
+
+def load_inputs(settings: Settings, recorded: "BacktestResult") -> BacktestInputs:
+    """Inputs for running a recorded result again, from the warehouse as it is now."""
+    experiment = Experiment.parse(recorded.specification, origin=f"result {recorded.id}")
+    return read_inputs(Warehouse(settings.data_dir), experiment)
+
+
+def result_id(experiment: Experiment, inputs: BacktestInputs) -> tuple[str, str]:
+    """(id of the result, code version) that running the experiment on these inputs would give."""
+    from strategies.registry import load_strategy
+
+    from research.fingerprint import backtest_id, code_version
+
+    version = code_version(load_strategy(experiment.strategy))
+    return backtest_id(experiment.specification(), inputs.data_versions, version), version
+
+
+def stored_result(results: Path, backtest_id: str) -> "BacktestResult | None":
+    """The result with that id, if it is there whole."""
+    from research.errors import ResearchError
+    from research.result import backtests_folder, load_result
+
+    if not (backtests_folder(results) / f"{backtest_id}.json").exists():
+        return None
+    try:
+        return load_result(results, backtest_id)
+    except ResearchError:  # damaged: run it again
+        return None
+
+
+def run_experiment(
+    experiment: Experiment, inputs: BacktestInputs, results: Path, *, code: str, tearsheet: bool
+) -> "BacktestResult":
+    """Run, measure and keep one experiment, its chart and (on request, it takes seconds) its tear sheet."""
+    from research.engine import run_backtest
+
+    from research.evaluation import evaluate
+    from research.result import save_result
+
+    output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark)
+    result = evaluate(
+        experiment, output, inputs.bars, inputs.benchmark, inputs.data_versions,
+        code=code, quality_errors=inputs.overridden,
+    )  # fmt: skip
+    _draw(result, inputs, results, tearsheet=tearsheet)
+    save_result(result, results)
+    return result
+
+
+def _draw(result: "BacktestResult", inputs: BacktestInputs, results: Path, *, tearsheet: bool) -> None:
+    from research.chart import write_chart
+
+    from research.result import result_folder
+    from research.tearsheet import write_tearsheet
+
+    folder = result_folder(results, result.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_chart(result, inputs.bars, folder / "chart.html")
+    if tearsheet:
+        write_tearsheet(result, folder / "tearsheet.html")

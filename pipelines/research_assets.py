@@ -1,0 +1,175 @@
+"""The assets of research: backtests of experiments, and the leaderboard.
+
+Belongs here: thin asset bodies and what they show. Does not belong here: running and measuring (see `backtesting`),
+bars (see `assets`).
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.assets import OWNERS
+from pipelines.automation import FOLLOW_CHANGED_INPUTS, FOLLOW_UPDATED_INPUTS
+from pipelines.errors import PipelineError
+from pipelines.fanout import Done, Events, fan_out
+from pipelines.keys import BACKTESTS, LEADERBOARD, PREFIXES, symbol_asset_key
+from pipelines.metadata import figures_table, file_link, records_table, sparkline
+from pipelines.partitions import experiment_partitions
+from pipelines.resources import ResearchResource, WarehouseResource
+from pipelines.stamps import version_of
+
+if TYPE_CHECKING:
+    from research.experiment import Experiment
+    from research.result import BacktestResult
+
+_HEADLINES = (
+    "total_return", "annual_return", "sharpe_ratio", "sortino_ratio", "max_drawdown", "trades", "win_rate", "fees",
+)  # fmt: skip
+
+
+class BacktestConfig(dg.Config):
+    """What one run may change; the defaults run the experiment as its file says."""
+
+    rerun: bool = Field(
+        default=False, description="Compute again even when a result of exactly these inputs is stored."
+    )
+    tearsheet: bool = Field(
+        default=True, description="Write the tear sheet (HTML, takes some seconds) with the result."
+    )
+    start: str = Field(default="", description="First session, YYYY-MM-DD, instead of the experiment's.")
+    end: str = Field(default="", description="Last session, YYYY-MM-DD, instead of the experiment's.")
+    cash: float = Field(default=0.0, ge=0, description="Starting cash instead of the experiment's; 0 keeps it.")
+    cost_model: str = Field(
+        default="", description="Cost model instead of the experiment's: ibkr_fixed, ibkr_tiered or none."
+    )
+    params: str = Field(
+        default="", description='Strategy parameters as JSON, laid over the experiment\'s: {"sma_short": 10}.'
+    )
+    allow_quality_errors: str = Field(
+        default="", description="Reason for using bars in spite of a quality ERROR; recorded in the result."
+    )
+
+    def applied_to(self, experiment: "Experiment") -> "Experiment":
+        """The experiment with this configuration laid over it, validated again.
+
+        Raises:
+            ExperimentError: a value does not fit.
+            PipelineError: `params` is not a JSON object.
+        """
+        changes: dict[str, Any] = {
+            name: value for name in ("start", "end", "cash", "allow_quality_errors") if (value := getattr(self, name))
+        }
+        if self.cost_model:
+            changes["costs"] = {**experiment.costs.model_dump(), "model": self.cost_model}
+        if self.params:
+            changes["params"] = {**experiment.params, **_json_object(self.params)}
+        if not changes:
+            return experiment
+        return type(experiment).parse({**experiment.model_dump(), **changes}, origin="run configuration")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise PipelineError(f"params: {text!r} is not a JSON object.")
+    return value
+
+
+@dg.asset(
+    key=BACKTESTS,
+    deps=[symbol_asset_key(name, r) for r in PREFIXES for name in ("clean_bars", "quality_report")],
+    partitions_def=experiment_partitions,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_type=dg.Nothing,
+    group_name="research",
+    owners=OWNERS,
+    kinds={"python", "json"},
+    code_version="1",
+    automation_condition=FOLLOW_CHANGED_INPUTS,
+    description="Result of each experiment: figures against buy-and-hold, orders, fills, trades, equity, tear sheet. "
+    "Its id is a hash of specification, bars and code, so a result that stands is not computed again. Bars with a "
+    "quality ERROR are refused unless the experiment records why they may be used.",
+)
+def backtest_results(
+    context: dg.AssetExecutionContext,
+    config: BacktestConfig,
+    warehouse: dg.ResourceParam[WarehouseResource],
+    research: dg.ResourceParam[ResearchResource],
+) -> Events:
+    """Run the experiments of the run's partitions, one after the other: threads would not help Backtrader."""
+    from pipelines.backtesting import read_inputs, result_id, run_experiment, stored_result
+
+    def backtest(key: str) -> Done:
+        experiment = config.applied_to(research.load(key))
+        inputs = read_inputs(warehouse.open(), experiment)
+        identifier, code = result_id(experiment, inputs)
+        stored = None if config.rerun else stored_result(research.results, identifier)
+        result = stored or run_experiment(experiment, inputs, research.results, code=code, tearsheet=config.tearsheet)
+        return Done(identifier, result_facts(result, research.results), unchanged=stored is not None)
+
+    yield from fan_out(context, backtest)
+
+
+def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
+    """Headline figures as numbers, all figures as a table, the equity curve, and links to the files."""
+    from research.metric_catalog import METRICS, format_metric
+    from research.result import backtests_folder, result_folder
+
+    figures = {METRICS[key].label: format_metric(key, value) for key, value in result.metrics.items() if key in METRICS}
+    headlines = {key: result.metrics[key] for key in _HEADLINES if result.metrics.get(key) is not None}
+    folder = result_folder(results, result.id)
+    files = {
+        name: file_link(folder / f"{name}.html")
+        for name in ("tearsheet", "chart")
+        if (folder / f"{name}.html").exists()
+    }
+    return {
+        "id": result.id,
+        **headlines,
+        "figures": figures_table(figures),
+        "equity": sparkline(result.tables["equity"]["equity"].to_numpy(), label="equity", height=90),
+        "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in result.warnings) or "none"),
+        "code_version": str(result.page["code_version"]),
+        "data_versions": dg.MetadataValue.json(dict(result.page["data_versions"])),
+        "result": file_link(backtests_folder(results) / f"{result.id}.json"),
+        **files,
+    }
+
+
+@dg.asset(
+    key=LEADERBOARD,
+    deps=[BACKTESTS],
+    group_name="research",
+    owners=OWNERS,
+    kinds={"python", "parquet"},
+    code_version="1",
+    automation_condition=FOLLOW_UPDATED_INPUTS,
+    description="The latest result of every experiment, ranked by Sharpe, consistency, drawdown control, trade "
+    "frequency and capital efficiency.",
+)
+def leaderboard(research: dg.ResourceParam[ResearchResource]) -> dg.MaterializeResult:
+    """Rank what is in the results folder."""
+    from research.leaderboard import build_leaderboard, write_leaderboard
+
+    table = build_leaderboard(research.results)
+    path = write_leaderboard(table, research.results)
+    rows = table.to_pylist()
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version_of(repr(row) for row in rows)),
+        metadata={
+            "dagster/row_count": len(rows),
+            "ranking": records_table(rows[:50], list(table.column_names)),
+            "file": file_link(path),
+        },
+    )
+
+
+def research_assets() -> list[dg.AssetsDefinition]:
+    """Both."""
+    return [backtest_results, leaderboard]

@@ -1,0 +1,223 @@
+"""What assets are handed: the warehouse, the source, the calendar, quality settings, the folders of research.
+
+Belongs here: typed Dagster resources that give out plain domain objects; domain code never sees Dagster.
+Does not belong here: work on bars, reading the environment (see `settings`).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import yaml
+from pydantic import Field, ValidationError
+
+from pipelines.errors import SettingsError
+from pipelines.partitions import experiment_files
+from pipelines.settings import Settings
+from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
+from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
+
+if TYPE_CHECKING:
+    from research.experiment import Experiment
+    from warehouse.calendar import TradingCalendar
+    from warehouse.quality import QualitySettings
+    from warehouse.store import Warehouse
+
+_PERMANENT = (UnknownSymbolError, SourceContractError)
+_PASSING = (SourceError, ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryingSource:
+    """A source that is asked again when it failed in passing; what will never work is not asked twice.
+
+    `attempts` tries in all; the wait before the second is `retry_seconds`, and doubles from try to try.
+    """
+
+    source: BarSource
+    attempts: int
+    retry_seconds: float
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def name(self) -> str:
+        """Name of the source behind."""
+        return self.source.name
+
+    def symbols(self) -> Sequence[str]:
+        """Symbols of the source behind."""
+        return self.source.symbols()
+
+    def fetch(self, request: BarRequest) -> VendorBars:
+        """Bars of the request, from the first try that succeeds.
+
+        Raises:
+            UnknownSymbolError: at the first try that says so.
+            SourceContractError: at the first try that says so.
+            SourceError: the last try's error.
+        """
+        for attempt in range(1, self.attempts):
+            try:
+                return self.source.fetch(request)
+            except _PERMANENT:
+                raise
+            except _PASSING:
+                self.sleep(self.retry_seconds * 2 ** (attempt - 1))
+        return self.source.fetch(request)
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Bars on disk."""
+
+    data_dir: str = Field(description="Folder of bars, actions, quality reports and the catalog.")
+    workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")
+
+    def open(self) -> "Warehouse":
+        """The warehouse in the folder."""
+        from warehouse.store import Warehouse
+
+        return Warehouse(Path(self.data_dir))
+
+
+class SourceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where bars come from."""
+
+    kind: str = Field(description="`sample`, `files` or `lean`.")
+    files_spec: str = Field(default="", description="YAML that describes CSV or Parquet files (kind files).")
+    lean_folder: str = Field(default="", description="A LEAN data folder (kind lean).")
+    universe_file: str = Field(default="", description="Text file of symbols; empty: those the source lists.")
+    history_start: str = Field(default="1990-01-01", description="First exchange date that updates ask for.")
+    overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
+    attempts: int = Field(default=3, ge=1, description="Tries for one symbol when the source fails in passing.")
+    retry_seconds: float = Field(default=2.0, ge=0, description="Wait before the second try; doubles each time.")
+
+    def open(self) -> BarSource:
+        """The source, retrying what fails in passing."""
+        return RetryingSource(self._source(), self.attempts, self.retry_seconds)
+
+    def _source(self) -> BarSource:
+        if self.kind == "sample":
+            from warehouse.sources.sample import SampleSource
+
+            return SampleSource()
+        if self.kind == "lean":
+            from warehouse.sources.lean import LeanSource
+
+            return LeanSource(Path(self.lean_folder))
+        from warehouse.sources.files import FilesSource, load_files_spec
+
+        return FilesSource(load_files_spec(Path(self.files_spec)))
+
+
+class CalendarResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Sessions of the exchange."""
+
+    calendar: str = Field(default="XNYS", description="Exchange calendar, a name of exchange_calendars.")
+
+    def open(self) -> "TradingCalendar":
+        """The calendar."""
+        from warehouse.calendar import get_calendar
+
+        return get_calendar(self.calendar)
+
+    def now(self) -> datetime:
+        """The moment, aware UTC; tests replace it."""
+        return datetime.now(UTC)
+
+    def today(self) -> date:
+        """The exchange's date; sessions before it have closed."""
+        return self.now().astimezone(ZoneInfo(self.open().timezone)).date()
+
+
+class QualityResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Thresholds and severities of quality rules."""
+
+    quality_file: str = Field(default="", description="YAML with thresholds and severities; empty: the defaults.")
+
+    def settings(self) -> "QualitySettings":
+        """What the file says, else the defaults."""
+        return load_quality_settings(Path(self.quality_file) if self.quality_file else None)
+
+
+class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Experiments and their results."""
+
+    experiments_dir: str = Field(default="experiments", description="Folder of experiment YAML files.")
+    results_dir: str = Field(default="results", description="Folder of backtests and their tear sheets.")
+
+    @property
+    def results(self) -> Path:
+        """Folder of results."""
+        return Path(self.results_dir)
+
+    @property
+    def recorded(self) -> Path:
+        """Folder of experiments that a command line named instead of a file."""
+        return self.results / "experiments"
+
+    def experiments(self) -> dict[str, Path]:
+        """Partition key -> YAML file; the user's folder wins over recorded ones."""
+        return experiment_files(Path(self.experiments_dir), self.recorded)
+
+    def load(self, key: str) -> "Experiment":
+        """The experiment of a partition.
+
+        Raises:
+            SettingsError: there is no file for it.
+            ResearchError: the file is not a valid experiment.
+        """
+        from research.experiment import load_experiment
+
+        path = self.experiments().get(key)
+        if path is None:
+            raise SettingsError(f"experiment: {key!r} has no file in {self.experiments_dir} or {self.recorded}.")
+        return load_experiment(path)
+
+
+def load_quality_settings(path: Path | None) -> "QualitySettings":
+    """Quality settings from YAML; None means the defaults.
+
+    Raises:
+        SettingsError: the file is missing, not YAML, or names something that does not exist.
+    """
+    from warehouse.quality import QualitySettings
+
+    if path is None:
+        return QualitySettings()
+    if not path.is_file():
+        raise SettingsError(f"BARLOOM_QUALITY_FILE: {str(path)!r} is not a file.")
+    try:
+        return QualitySettings.model_validate(yaml.safe_load(path.read_text()) or {})
+    except yaml.YAMLError as error:
+        raise SettingsError(f"BARLOOM_QUALITY_FILE: {path} is not YAML ({error.__class__.__name__}).") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{path}: {place}: {first['msg']}, not {first['input']!r}.") from None
+
+
+def default_resources(settings: Settings) -> dict[str, Any]:
+    """Resource key -> resource, as the settings of a project say."""
+    return {
+        "warehouse": WarehouseResource(data_dir=str(settings.data_dir), workers=settings.workers),
+        "source": SourceResource(
+            kind=settings.source,
+            files_spec=str(settings.files_spec or ""),
+            lean_folder=str(settings.lean_folder or ""),
+            universe_file=str(settings.universe_file or ""),
+            history_start=settings.history_start.isoformat(),
+            overlap_sessions=settings.overlap_sessions,
+            attempts=settings.source_attempts,
+            retry_seconds=settings.source_retry_seconds,
+        ),
+        "calendar": CalendarResource(calendar=settings.calendar),
+        "quality": QualityResource(quality_file=str(settings.quality_file or "")),
+        "research": ResearchResource(
+            experiments_dir=str(settings.experiments_dir), results_dir=str(settings.results_dir)
+        ),
+    }
