@@ -123,27 +123,30 @@ def view_definitions(data: Path, results: Path, *, live: bool) -> dict[str, str]
         live: True for views that are made anew for each query, False for views that are stored in a file.
     """
 
+    # A folder may be staged under a name that starts with a dot, which DuckDB's `*` would match: hence `[!.]*`.
     def over(pattern: str, schema: pa.Schema, options: str = "") -> str:
         columns = {field.name: _SQL_TYPES[field.type] for field in schema}
         return _select(columns, _files("read_parquet", data.resolve(), pattern, options, live=live))
 
     def of_backtests(name: str) -> str:
         options = "union_by_name=true, filename=true"
-        source = _files("read_parquet", results.resolve(), f"backtests/*/{name}.parquet", options, live=live)
+        source = _files("read_parquet", results.resolve(), f"backtests/[!.]*/{name}.parquet", options, live=live)
         return _select_of_backtests(_BACKTEST_TABLES[name], source)
 
     return {
         "raw_bars": over("raw/*/*/*.parquet", RAW_SCHEMA),
-        "bars_unadjusted": over("clean/*/*/*/bars.parquet", CLEAN_SCHEMA, _HIVE),
+        "bars_unadjusted": over("clean/resolution=*/symbol=*/year=*/bars.parquet", CLEAN_SCHEMA, _HIVE),
         "bars": f"""
             SELECT symbol, resolution, ts, session, regular, {_ADJUSTED_PRICES}, volume / split_factor AS volume
             FROM bars_unadjusted""",
         "corporate_actions": over("actions/*.parquet", ACTIONS_SCHEMA),
         "quarantine": over("quarantine/*/*.parquet", QUARANTINE_SCHEMA),
         "revisions": over("revisions/*/*.parquet", REVISIONS_SCHEMA),
-        "quality": over("quality/*/*/checks.parquet", QUALITY_SCHEMA),
-        "quality_findings": over("quality/*/*/findings.parquet", FINDINGS_SCHEMA),
-        "backtests": _backtests(_files("read_json", results.resolve(), "backtests/*.json", _RESULT_OPTIONS, live=live)),
+        "quality": over("quality/*/[!.]*/checks.parquet", QUALITY_SCHEMA),
+        "quality_findings": over("quality/*/[!.]*/findings.parquet", FINDINGS_SCHEMA),
+        "backtests": _backtests(
+            _files("read_json", results.resolve(), "backtests/[!.]*.json", _RESULT_OPTIONS, live=live)
+        ),
         **{name: of_backtests(name) for name in _BACKTEST_TABLES},
         "studies": _nothing(_STUDIES),
         "trials": _nothing(_TRIALS),

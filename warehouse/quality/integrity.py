@@ -75,9 +75,10 @@ def _non_monotonic_time(evidence: Evidence, _: float) -> Outcome:
 def _inconsistent(open_: Values, high: Values, low: Values, close: Values) -> Mask:
     """True where the high is not the highest or the low not the lowest of four finite prices."""
     finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close)
-    slack = _ROUNDING * np.abs(close)
-    too_low_a_high = high < np.maximum(np.maximum(open_, close), low) - slack
-    too_high_a_low = low > np.minimum(open_, close) + slack
+    with np.errstate(invalid="ignore"):
+        slack = _ROUNDING * np.abs(close)
+        too_low_a_high = high < np.maximum(np.maximum(open_, close), low) - slack
+        too_high_a_low = low > np.minimum(open_, close) + slack
     return np.asarray(finite & (too_low_a_high | too_high_a_low), np.bool_)
 
 

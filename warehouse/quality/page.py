@@ -119,8 +119,8 @@ def _folded(summary: str, content: str, shown: Sequence[object]) -> str:
 def _check_table(checks: Sequence[dict[str, Any]], report: QualityReport) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "Rule", "Measured", "Threshold", "What was found"))
     rows = "".join(_check_row(check, report) for check in checks)
-    columns = f"<colgroup>{'<col>' * 5}</colgroup>"
-    return f'<div class="scroll"><table class="checks">{columns}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    table = f"<colgroup>{'<col>' * 5}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+    return f'<div class="scroll"><table class="checks">{table}</table></div>'
 
 
 def _check_row(check: dict[str, Any], report: QualityReport) -> str:

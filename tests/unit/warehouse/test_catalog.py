@@ -131,6 +131,16 @@ def test_a_backtests_equity_carries_its_id_and_all_its_columns(catalog: Catalog)
     assert joined["name"].to_pylist() == ["demo", "other"]
 
 
+def test_a_folder_that_is_still_being_written_is_not_seen(catalog: Catalog) -> None:
+    path = write_bars(catalog, "AAPL", bar())
+    symbol_folder = path.parent.parent
+    symbol_folder.rename(symbol_folder.with_name(".symbol=AAPL.17.ab.tmp"))
+    write_backtest(catalog, "0a1b")
+    (catalog.results / "backtests" / "0a1b").rename(catalog.results / "backtests" / ".0a1b.17.ab.tmp")
+    assert catalog.query("SELECT * FROM bars").num_rows == 0
+    assert catalog.query("SELECT * FROM equity").num_rows == 0
+
+
 def test_times_are_utc_whatever_the_machine_says(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     write_bars(catalog, "AAPL", bar())
