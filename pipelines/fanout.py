@@ -159,7 +159,7 @@ def _version_tags(context: dg.AssetExecutionContext, done: Done) -> dict[str, st
     tags = {
         "dagster/data_version": done.version,
         "dagster/data_version_is_user_provided": "true",
-        "dagster/code_version": context.assets_def.code_versions_by_key.get(context.asset_key) or context.run_id,
+        "dagster/code_version": context.assets_def.code_versions_by_key.get(context.asset_key) or context.run.run_id,
     }
     for key, version in done.inputs.items():
         tags[f"dagster/input_data_version/{key.to_user_string()}"] = version
@@ -175,7 +175,7 @@ def _failed_upstream(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Partition key -> reason of everything that an earlier step of this run reported as failed above this asset."""
     graph = context.job_def.asset_layer.asset_graph
     above = graph.get_ancestor_asset_keys(context.asset_key)
-    records = context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    records = context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
     reasons: dict[str, str] = {}
     for record in records:
         event = record.dagster_event

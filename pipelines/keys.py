@@ -31,8 +31,8 @@ SYMBOLS_FACT = "symbols"
 
 
 def symbol_asset_key(name: str, resolution: Resolution) -> dg.AssetKey:
-    """Key of `clean_bars` and its siblings at a resolution."""
-    return dg.AssetKey([*PREFIXES[resolution], name])
+    """Key of `clean_bars` and its siblings at a resolution; corporate actions have one key for all of them."""
+    return dg.AssetKey([name] if name == "corporate_actions" else [*PREFIXES[resolution], name])
 
 
 def symbol_asset_keys(names: Iterable[str], resolution: Resolution) -> list[dg.AssetKey]:

@@ -113,9 +113,12 @@ def experiment_files(*folders: Path) -> dict[str, Path]:
     return found
 
 
-def add_keys(instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:
-    """Add the keys that the instance lacks, sorted, in one call (one by one costs 3.6 ms each)."""
+def add_keys(
+    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: Iterable[str]
+) -> list[str]:
+    """Add the keys that the instance lacks, sorted, in one call (one by one costs 3.6 ms each); returns them."""
     name = partitions.name or ""
     missing = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
     if missing:
         instance.add_dynamic_partitions(name, missing)
+    return missing

@@ -156,14 +156,24 @@ def materialize_symbols(
         defs: the graph; default is the project's.
     """
     keys = symbol_keys(symbols)
-    add_keys(instance, symbol_partitions, keys)
+    new = add_keys(instance, symbol_partitions, keys)
     ordered = instance.get_dynamic_partitions("symbols")
     assets = symbol_asset_keys(selection, Resolution(resolution))
     outcomes = [
         _run(instance, assets, (first, last), config=run_config, on_progress=on_progress, defs=defs)
         for first, last in contiguous_blocks(ordered, keys)
     ]
-    return _joined(outcomes)
+    outcome = _joined(outcomes)
+    _forget_unknown(instance, new, outcome)
+    return outcome
+
+
+def _forget_unknown(instance: dg.DagsterInstance, new: Iterable[str], outcome: RunOutcome) -> None:
+    """A symbol that was new and delivered nothing (a slip of the pen, mostly) does not stay as a partition."""
+    delivered = {step.name for step in outcome.progress if step.error is None}
+    for key in new:
+        if symbol_of(key) in outcome.failures and symbol_of(key) not in delivered:
+            instance.delete_dynamic_partition(symbol_partitions.name or "", key)
 
 
 def materialize_experiments(
@@ -325,11 +335,10 @@ def _facts(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
     """Plain values only; tables, plots and schemas are for the UI."""
     plain = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
     plain = (*plain, dg.PathMetadataValue, dg.JsonMetadataValue, dg.TimestampMetadataValue)
-    named = {
-        name.replace("dagster/partition_row_count", "rows").replace("dagster/row_count", "rows"): value
-        for name, value in metadata.items()
-    }
-    return {name: value.value for name, value in named.items() if isinstance(value, plain)}
+    return {_FACT_NAMES.get(name, name): value.value for name, value in metadata.items() if isinstance(value, plain)}
+
+
+_FACT_NAMES = {"dagster/partition_row_count": "rows", "dagster/row_count": "rows"}
 
 
 def _failure_text(event: dg.DagsterEvent) -> str:
