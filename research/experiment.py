@@ -10,13 +10,14 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from broker.costs import CostSettings
 from research.errors import ExperimentError
+from risk.errors import RiskError
 from risk.limits import Limits
 from warehouse.errors import InvalidRequestError
 from warehouse.resolution import Resolution
@@ -73,7 +74,7 @@ class Experiment(BaseModel):
     )
 
     @classmethod
-    def build(cls, **fields: Any) -> Self:
+    def build(cls, **fields: object) -> Self:
         """An experiment from fields as a command line or a notebook gives them; `name` may be left out.
 
         Raises:
@@ -95,8 +96,7 @@ class Experiment(BaseModel):
 
     def specification(self) -> dict[str, Any]:
         """Every field as plain JSON types, keys sorted at each level: what a result's identity is hashed from."""
-        document: dict[str, Any] = _sorted(self.model_dump(mode="json"))
-        return document
+        return cast("dict[str, Any]", _sorted(self.model_dump(mode="json")))
 
     @field_validator("name")
     @classmethod
@@ -119,7 +119,8 @@ class Experiment(BaseModel):
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{key} must be finite, not {value!r}")
             if not isinstance(value, bool | int | float | str | list | tuple | None):
-                raise ValueError(f"{key} must be a number, a text, a truth value or a list, not {type(value).__name__}")
+                kind = type(value).__name__
+                raise ValueError(f"{key} must be a number, a text, a truth value or a list, not {kind}")  # noqa: TRY004
         return params
 
     @field_validator("symbols", mode="before")
@@ -163,6 +164,16 @@ class Experiment(BaseModel):
     def _costs_by_name(cls, costs: object) -> object:
         return {"model": costs} if isinstance(costs, str) else costs
 
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits_by_profile(cls, limits: object) -> object:
+        if not isinstance(limits, str):
+            return limits
+        try:
+            return Limits.named(limits)
+        except RiskError as error:
+            raise ValueError(str(error).removeprefix("limits: ").rstrip(".?")) from None
+
     @field_validator("allow_quality_errors")
     @classmethod
     def _override_has_a_reason(cls, reason: str | None) -> str | None:
@@ -200,7 +211,7 @@ def load_experiment(path: Path) -> Experiment:
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML in which a key given twice is an error: the first of the two would have no effect."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
             if key in keys[:position]:
@@ -262,7 +273,7 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
     return list(getattr(current, "model_fields", {}))
 
 
-def _sorted(value: Any) -> Any:
+def _sorted(value: object) -> object:
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list):

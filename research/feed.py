@@ -69,7 +69,9 @@ def symbol_bars(symbol: str, table: pa.Table, start: date, end: date) -> SymbolB
         BarsError: a column is missing, a time or price is null or not finite, time does not ascend, or nothing is left.
     """
     _check_columns(symbol, table)
-    inside = pc.and_(pc.greater_equal(table["session"], pa.scalar(start)), pc.less_equal(table["session"], pa.scalar(end)))
+    inside = pc.and_(
+        pc.greater_equal(table["session"], pa.scalar(start)), pc.less_equal(table["session"], pa.scalar(end))
+    )
     rows = table.filter(inside)
     if rows.num_rows == 0:
         raise BarsError(f"symbols: {symbol} has no bars from {start} to {end} ({_extent(table)}).")

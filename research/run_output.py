@@ -7,10 +7,11 @@ the account's currency, quantities in shares; a `quantity` column is positive an
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
-
 from risk.events import RiskEvent
+
 from risk.states import HaltState
 from warehouse.schema import UTC_US
 
@@ -102,6 +103,7 @@ class RunOutput:
     slippage: float  # sum over fills, already inside prices
     financing: float  # sum: + received, - paid
     deposits: float  # cash that the strategy added (or took out) through the broker
+    warmed_up: datetime | None = None  # UTC; when every symbol had the bars that the strategy's indicators need
 
     @property
     def final_equity(self) -> float:

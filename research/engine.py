@@ -1,0 +1,211 @@
+"""One backtest: an experiment and its bars in, what happened out.
+
+Belongs here: putting strategy, feed, broker and guard into Cerebro, and reading the run afterwards. Does not belong
+here: loading bars, metrics, files.
+
+Nothing is kept between runs, the clock of the machine is never asked, and `random` and numpy are seeded from the
+experiment, so the same experiment on the same bars gives the same output bit for bit.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+import pyarrow as pa
+from risk.guard import RiskGuard
+from strategies.registry import load_strategy, resolve_params
+
+from broker.costs import CostModel
+from research.accounting import require_balanced
+from research.clock import Clock, clock_of
+from research.errors import AccountingError, BarsError, ExperimentError
+from research.experiment import Experiment
+from research.feed import SymbolBars, arrow_feed, symbol_bars
+from research.remarks import remarks
+from research.run_output import RunOutput
+from research.run_tables import equity_table, fills_table, orders_table
+from research.simulated_broker import SimulatedBroker
+from research.trades import trades_from_fills
+from risk.limits import Limits
+from strategies.errors import StrategyError
+from warehouse.calendar import TradingCalendar, get_calendar
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """An experiment with everything it names looked up and checked; it can be replayed any number of times."""
+
+    experiment: Experiment
+    strategy: type[bt.Strategy]
+    params: Mapping[str, Any]
+    limits: Limits
+    costs: CostModel
+    calendar: TradingCalendar
+    bars: Mapping[str, SymbolBars]  # in the order of the experiment's symbols
+
+
+def run_backtest(
+    experiment: Experiment, bars: Mapping[str, pa.Table], *, benchmark: pa.Table | None = None
+) -> RunOutput:
+    """Run an experiment on bars (BARS_SCHEMA, by symbol; adjusted as the experiment says).
+
+    Bars outside the experiment's range are ignored. Where symbols begin at different times, Backtrader calls a plain
+    strategy's `next` only when all of them have data; an order on a symbol without a bar yet is refused. A symbol
+    without a bar at some moment keeps its last close for valuation and fills nothing. The benchmark's bars are only
+    looked at for the warning that they do not cover the range.
+
+    Raises:
+        ExperimentError: the strategy or a parameter is wrong.
+        BarsError: a symbol has no usable bars in the range.
+        AccountingError: the finished run does not add up: a fault of barloom, or of a strategy that tampers.
+    """
+    prepared = prepare_run(experiment, bars)
+    output = replay(prepared)
+    require_balanced(output, prepared.bars, participation=prepared.costs.participation.fraction)
+    return replace(output, warnings=remarks(experiment, output, prepared.bars, benchmark))
+
+
+def prepare_run(experiment: Experiment, bars: Mapping[str, pa.Table]) -> PreparedRun:
+    """Look up and check everything an experiment names.
+
+    Raises:
+        ExperimentError: the strategy or a parameter is wrong.
+        BarsError: a symbol has no usable bars in the range.
+    """
+    strategy, params = strategy_of(experiment)
+    missing = [symbol for symbol in experiment.symbols if symbol not in bars]
+    if missing:
+        raise BarsError(f"symbols: {missing[0]} has no bars at all.")
+    return PreparedRun(
+        experiment=experiment,
+        strategy=strategy,
+        params=params,
+        limits=_limits(experiment, strategy, params),
+        costs=experiment.costs.build(),
+        calendar=get_calendar(experiment.calendar),
+        bars={
+            symbol: symbol_bars(symbol, bars[symbol], experiment.start, experiment.end) for symbol in experiment.symbols
+        },
+    )
+
+
+def strategy_of(experiment: Experiment) -> tuple[type[bt.Strategy], dict[str, Any]]:
+    """The experiment's strategy class and its checked parameters.
+
+    Raises:
+        ExperimentError: the strategy cannot be loaded, or it has no such parameter or value.
+    """
+    try:
+        strategy = load_strategy(experiment.strategy)
+        return strategy, dict(resolve_params(strategy, dict(experiment.params)))
+    except StrategyError as error:
+        raise ExperimentError(f"{experiment.name}: {error}") from None
+
+
+def replay(prepared: PreparedRun) -> RunOutput:
+    """Run a prepared experiment; unlike `run_backtest` it neither checks the books nor writes warnings."""
+    experiment = prepared.experiment
+    clock = clock_of(list(prepared.bars.values()), prepared.calendar)
+    guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
+    broker = SimulatedBroker(starting_cash=experiment.cash, costs=prepared.costs, guard=guard, clock=clock)
+    cerebro = _Cerebro(stdstats=False)
+    cerebro.setbroker(broker)
+    for bars in prepared.bars.values():
+        cerebro.adddata(arrow_feed(bars, experiment.resolution))
+    cerebro.addstrategy(prepared.strategy, **prepared.params)
+    random.seed(experiment.seed)
+    np.random.seed(experiment.seed % 2**32)
+    _run(cerebro, prepared)
+    if cerebro.broker is not broker:
+        raise AccountingError(f"{experiment.name}: the strategy replaced the broker, so its orders were not guarded.")
+    return _output(prepared, clock, broker, guard, _warmed_up(cerebro, prepared))
+
+
+class _Cerebro(bt.Cerebro):  # type: ignore[misc]
+    """Backtrader's own loop; tells the broker when the bars are over, before the strategy's `stop` is called."""
+
+    def _runonce(self, runstrats: list[bt.Strategy]) -> None:
+        super()._runonce(runstrats)
+        self._broker.end_of_bars()
+
+    def _runnext(self, runstrats: list[bt.Strategy]) -> None:
+        super()._runnext(runstrats)
+        self._broker.end_of_bars()
+
+
+def _run(cerebro: bt.Cerebro, prepared: PreparedRun) -> None:
+    try:
+        cerebro.run()
+    except IndexError as error:
+        # Backtrader's indicators break with an IndexError of their own on a series shorter than their period
+        for strategy in cerebro.runningstrats:
+            for data, needed in zip(cerebro.datas, getattr(strategy, "_minperiods", ()), strict=False):
+                have = len(prepared.bars[data._name])
+                if have < needed:
+                    raise BarsError(
+                        f"symbols: {data._name} has {have} bars in the range, but {prepared.experiment.strategy} needs"
+                        f" {needed} before it can begin."
+                    ) from error
+        raise
+
+
+def _warmed_up(cerebro: bt.Cerebro, prepared: PreparedRun) -> datetime | None:
+    """When every symbol had the bars that the strategy's indicators need, or None if that never was."""
+    moments = []
+    for data, needed in zip(cerebro.datas, cerebro.runningstrats[0]._minperiods, strict=True):
+        bars = prepared.bars[data._name]
+        if len(bars) < needed:
+            return None
+        moments.append(int(bars.ts[needed - 1]))
+    return _EPOCH + timedelta(microseconds=max(moments))
+
+
+def _limits(experiment: Experiment, strategy: type[bt.Strategy], params: Mapping[str, Any]) -> Limits:
+    """The experiment's limits, tightened by the strategy's own if it has any."""
+    own = getattr(strategy, "limits", None)
+    return experiment.limits if own is None else experiment.limits.tightest(own(**params))
+
+
+def _session_of(clock: Clock) -> Callable[[datetime], date]:
+    by_time: dict[datetime, date] = dict(zip(clock.times, clock.sessions, strict=True))
+    return by_time.__getitem__
+
+
+def _output(
+    prepared: PreparedRun, clock: Clock, broker: SimulatedBroker, guard: RiskGuard, warmed_up: datetime | None
+) -> RunOutput:
+    recorder = broker.recorder
+    met = [prepared.bars[data._name] for data in broker.positions]
+    equity = equity_table(recorder, clock, met, broker.bars_done)
+    if equity.num_rows == 0:
+        raise BarsError(f"{prepared.experiment.name}: the strategy stopped before the first bar.")
+    if equity["equity"][-1].as_py() != broker.getvalue():
+        raise AccountingError(
+            f"{prepared.experiment.name}: the broker's value is {broker.getvalue()!r} but its records make it"
+            f" {equity['equity'][-1].as_py()!r}; the strategy changed cash or positions without an order."
+        )
+    fills = fills_table(recorder, clock)
+    trades, open_trades = trades_from_fills(fills, prepared.bars)
+    return RunOutput(
+        starting_cash=prepared.experiment.cash,
+        equity=equity,
+        orders=orders_table(recorder, clock),
+        fills=fills,
+        trades=trades,
+        open_trades=open_trades,
+        risk_events=tuple(guard.events),
+        warnings=(),
+        final_halt=guard.state.halt,
+        open_profit=sum(open_trades["gross_profit"].to_pylist()),
+        commission=sum(fills["commission"].to_pylist()),
+        slippage=sum(fills["slippage"].to_pylist()),
+        financing=sum(amount for _, amount in recorder.financing),
+        warmed_up=warmed_up,
+        deposits=sum(amount for _, amount in recorder.deposits),
+    )

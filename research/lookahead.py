@@ -1,0 +1,138 @@
+"""Proof that a strategy's decisions do not depend on bars it could not have seen.
+
+Belongs here: replaying an experiment on histories that end early and comparing what was decided until then. Does not
+belong here: judging a strategy in any other way.
+
+A strategy that sees only closed bars decides the same up to a moment whether or not history goes on after it. So the
+experiment is run once on everything and again on histories cut at many bars; orders, fills and equity up to each cut
+must be equal. Half of the cuts fall on bars at which the full run submitted an order: a strategy that peeks a single
+bar decides there by a bar that the cut takes away, so one of those replays must come out differently or break.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from research.engine import PreparedRun, prepare_run, replay
+from research.errors import ExperimentError
+from research.experiment import Experiment
+from research.feed import Integers, union_of_times
+from research.run_output import RunOutput
+
+_DECIDED = ("ts", "symbol", "side", "kind", "quantity_requested", "quantity", "price", "limit_price")
+_BREAKS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class LookaheadFinding:
+    """The first thing that came out differently at one cut."""
+
+    cut: datetime  # UTC close of the last bar that the shortened history holds
+    what: str  # "orders" | "fills" | "equity" | "error"
+    detail: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class LookaheadReport:
+    """What the replays showed. `cuts` are UTC; `clean` only says that no cut tried was a counter-example."""
+
+    cuts: tuple[datetime, ...]
+    cuts_on_decisions: int
+    findings: tuple[LookaheadFinding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """True when every replay decided as the full run did."""
+        return not self.findings
+
+
+def check_lookahead(
+    experiment: Experiment, bars: Mapping[str, pa.Table], *, cuts: int = 12, seed: int = 0
+) -> LookaheadReport:
+    """Replay an experiment on `cuts` shortened histories and compare every decision.
+
+    Raises:
+        ExperimentError: `cuts` is not positive, or the experiment itself is wrong.
+        BarsError: a symbol has no usable bars in the range.
+    """
+    if cuts < 1:
+        raise ExperimentError(f"cuts: {cuts} must be at least 1.")
+    prepared = prepare_run(experiment, bars)
+    full = replay(prepared)
+    moments, on_decisions = _cut_moments(prepared, full, cuts, seed)
+    findings = [finding for moment in moments if (finding := _compare_at(prepared, full, moment)) is not None]
+    return LookaheadReport(tuple(_utc(moment) for moment in moments), on_decisions, tuple(findings))
+
+
+def _cut_moments(prepared: PreparedRun, full: RunOutput, cuts: int, seed: int) -> tuple[list[int], int]:
+    """Where to cut, ascending, and how many of the cuts lie on decisions.
+
+    A cut leaves at least one bar away, and every symbol at least as many bars as the strategy needs to begin.
+    """
+    clock = union_of_times(list(prepared.bars.values()))
+    # Backtrader's indicators break on histories shorter than their period
+    earliest = _microseconds(full.warmed_up) if full.warmed_up else clock[-1]
+    possible = clock[(clock >= earliest) & (clock < clock[-1])]
+    decided = _decisions(full)
+    generator = random.Random(seed)  # noqa: S311 (a sample, not a secret)
+    on_decisions = _sample(generator, np.intersect1d(decided, possible), (cuts + 1) // 2)
+    others = _sample(generator, np.setdiff1d(possible, on_decisions), cuts - len(on_decisions))
+    return sorted({*on_decisions, *others}), len(on_decisions)
+
+
+def _decisions(full: RunOutput) -> Integers:
+    moments: Integers = np.unique(full.orders["ts"].cast(pa.int64()).to_numpy())
+    return moments
+
+
+def _sample(generator: random.Random, moments: Integers, count: int) -> list[int]:
+    return generator.sample(moments.tolist(), min(count, len(moments)))
+
+
+def _compare_at(prepared: PreparedRun, full: RunOutput, moment: int) -> LookaheadFinding | None:
+    """The first difference between the full run and one on the history up to a moment, or None."""
+    shortened = replace(prepared, bars={symbol: bars.head(moment) for symbol, bars in prepared.bars.items()})
+    cut = _utc(moment)
+    try:
+        short = replay(shortened)
+    except _BREAKS as error:
+        detail = f"on the history up to {cut} the strategy broke with {type(error).__name__}: {error}"
+        return LookaheadFinding(cut, "error", detail)
+    for what, columns in (("orders", _DECIDED), ("fills", None), ("equity", None)):
+        expected, seen = _until(getattr(full, what), moment, columns), _until(getattr(short, what), moment, columns)
+        if not expected.equals(seen):
+            return LookaheadFinding(cut, what, f"on the history up to {cut} {_difference(what, expected, seen)}")
+    return None
+
+
+def _until(table: pa.Table, moment: int, columns: Sequence[str] | None) -> pa.Table:
+    rows = table.filter(pc.less_equal(table["ts"].cast(pa.int64()), moment))
+    return (rows.select(list(columns)) if columns else rows).combine_chunks()
+
+
+def _difference(what: str, expected: pa.Table, seen: pa.Table) -> str:
+    """The first row that differs, in words."""
+    for row in range(min(expected.num_rows, seen.num_rows)):
+        full, short = expected.slice(row, 1).to_pylist()[0], seen.slice(row, 1).to_pylist()[0]
+        for name in full:
+            if full[name] != short[name]:
+                return f"{what} of {full['ts']} have {name} {short[name]!r}, on the whole history {full[name]!r}"
+    longer = expected if expected.num_rows > seen.num_rows else seen
+    row = min(expected.num_rows, seen.num_rows)
+    owner = "only the whole history has" if longer is expected else "there are more than on the whole history:"
+    first = longer.slice(row, 1).to_pylist()[0]
+    return f"{owner} {what} at {first['ts']} ({', '.join(f'{k}={v}' for k, v in first.items() if k != 'ts')})"
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(pa.scalar(moment, pa.timestamp("us", tz="UTC")).cast(pa.int64()).as_py())
+
+
+def _utc(moment: int) -> datetime:
+    stamp: datetime = pa.scalar(moment, pa.timestamp("us", tz="UTC")).as_py()
+    return stamp

@@ -1,0 +1,118 @@
+"""The tables of a run, built from what was recorded while it ran.
+
+Belongs here: equity, orders, fills from the recorder's lists. Does not belong here: trades (see `trades`), checks
+(see `accounting`), metrics.
+
+Equity is not observed bar by bar: cash and positions change only at fills, interest and deposits, so their steps and
+the closes give every bar's value in a few array operations, in the order in which Backtrader adds them up.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from research.clock import Clock
+from research.feed import Floats, Integers, SymbolBars
+from research.recorder import OrderRecord, Recorder
+from research.run_output import EQUITY_SCHEMA, FILLS_SCHEMA, ORDERS_SCHEMA
+from warehouse.schema import UTC_US
+
+
+def equity_table(recorder: Recorder, clock: Clock, all_bars: Sequence[SymbolBars], bars_done: int) -> pa.Table:
+    """EQUITY_SCHEMA, one row for each of the first `bars_done` bars of the clock.
+
+    `all_bars` must come in the order in which the broker met the symbols, for sums to be the broker's own.
+    """
+    cash = _steps(recorder.cash, bars_done)
+    value, signed, gross = np.zeros(bars_done), np.zeros(bars_done), np.zeros(bars_done)
+    for bars in all_bars:
+        steps = recorder.positions.get(bars.symbol)
+        if not steps:
+            continue
+        size = _steps([(-1, 0.0), *((bar, size) for bar, size, _ in steps)], bars_done)
+        average = _steps([(-1, 0.0), *((bar, average) for bar, _, average in steps)], bars_done)
+        close = closes_on(clock.ts[:bars_done], bars)
+        worth = np.where(size == 0, 0.0, size * close)
+        # Backtrader adds the cost and the unrealised profit of a long position one after the other
+        profit = np.where(size == 0, 0.0, size * (close - average))
+        value = np.where(worth > 0, (value + (worth - profit)) + profit, value + worth)
+        signed += worth
+        gross += np.abs(worth)
+    financing = np.zeros(bars_done)
+    for bar, amount in recorder.financing:
+        financing[bar] += amount
+    columns = [clock.ts[:bars_done], clock.sessions[:bars_done], cash + value, cash, signed, gross, financing]
+    return _table(columns, EQUITY_SCHEMA)
+
+
+def closes_on(ts: Integers, bars: SymbolBars) -> Floats:
+    """The symbol's last close at each moment; NaN before its first bar."""
+    at = np.searchsorted(bars.ts, ts, side="right") - 1
+    closes: Floats = np.where(at >= 0, bars.close[at], np.nan)
+    return closes
+
+
+def fills_table(recorder: Recorder, clock: Clock) -> pa.Table:
+    """FILLS_SCHEMA in the order of execution."""
+    fills = recorder.fills
+    columns = [
+        _at(clock.ts, [fill.bar for fill in fills]),
+        [clock.sessions[fill.bar] for fill in fills],
+        [fill.symbol for fill in fills],
+        ["buy" if fill.quantity > 0 else "sell" for fill in fills],
+        [abs(fill.quantity) for fill in fills],
+        [fill.price for fill in fills],
+        [fill.commission for fill in fills],
+        [fill.slippage for fill in fills],
+        [fill.order_number for fill in fills],
+    ]
+    return _table(columns, FILLS_SCHEMA)
+
+
+def orders_table(recorder: Recorder, clock: Clock) -> pa.Table:
+    """ORDERS_SCHEMA in the order of submission; `ts` is the first bar's for orders from before it."""
+    orders = recorder.orders
+    columns = [
+        [order.number for order in orders],
+        [order.parent for order in orders],
+        _at(clock.ts, [max(order.bar, 0) for order in orders]),
+        [order.symbol for order in orders],
+        ["buy" if order.order.isbuy() else "sell" for order in orders],
+        [order.kind for order in orders],
+        [abs(order.requested) for order in orders],
+        [abs(order.approved) for order in orders],
+        [order.price for order in orders],
+        [order.limit_price for order in orders],
+        [abs(order.filled) for order in orders],
+        [_status(order) for order in orders],
+        _at(clock.ts, [max(order.final_bar, 0) for order in orders]),
+        [order.reason for order in orders],
+    ]
+    return _table(columns, ORDERS_SCHEMA)
+
+
+def _status(record: OrderRecord) -> str:
+    """Backtrader's word for the order's status, in lower case: completed, canceled, rejected, margin, ..."""
+    return str(record.order.getstatusname()).lower()
+
+
+def _steps(changes: Sequence[tuple[int, float]], length: int) -> Floats:
+    """A value at each bar from (bar, value from then on); the first change must be at bar -1."""
+    bars = np.array([bar for bar, _ in changes])
+    values = np.array([value for _, value in changes], dtype=np.float64)
+    last: Floats = values[np.searchsorted(bars, np.arange(length), side="right") - 1]
+    return last
+
+
+def _at(ts: Integers, bars: Sequence[int]) -> Integers:
+    moments: Integers = ts[np.array(bars, dtype=np.int64)]
+    return moments
+
+
+def _table(columns: Sequence[object], schema: pa.Schema) -> pa.Table:
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type) if field.type == UTC_US else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)

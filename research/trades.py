@@ -1,0 +1,119 @@
+"""Fills put together into trades.
+
+Belongs here: matching entries and exits of one symbol. Does not belong here: statistics over trades (see `metrics`).
+
+A trade is one position from flat to flat, however many fills build it up and take it down; a fill that crosses zero
+ends one trade and begins the next, and its commission is shared between the two by quantity. Prices are averages, so
+`gross_profit` is what was received minus what was paid, whatever the order of the pieces. An open trade is valued at
+the last close.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from research.feed import SymbolBars
+from research.run_output import TRADES_SCHEMA
+
+_FLAT = 1e-9  # shares; sums of fractional quantities are not exact
+
+
+@dataclass(slots=True)
+class _Position:
+    """A trade while it grows. Quantities are positive, `direction` is +1 long, -1 short."""
+
+    symbol: str
+    direction: int
+    entry_ts: datetime
+    entered: float = 0.0
+    paid: float = 0.0
+    left: float = 0.0
+    received: float = 0.0
+    costs: float = 0.0
+    fills: int = 0
+
+    @property
+    def held(self) -> float:
+        return self.entered - self.left
+
+    def enter(self, quantity: float, price: float) -> None:
+        self.entered += quantity
+        self.paid += quantity * price
+
+    def leave(self, quantity: float, price: float) -> None:
+        self.left += quantity
+        self.received += quantity * price
+
+    def row(self, exit_ts: datetime | None, bars: SymbolBars) -> dict[str, Any]:
+        """The trade as a row of TRADES_SCHEMA; what is still held counts at the last close."""
+        worth = self.received + (0.0 if exit_ts else self.held * float(bars.close[-1]))
+        gross = self.direction * (worth - self.paid)
+        return {
+            "symbol": self.symbol,
+            "side": "long" if self.direction > 0 else "short",
+            "entry_ts": self.entry_ts,
+            "exit_ts": exit_ts,
+            "quantity": self.entered,
+            "entry_price": self.paid / self.entered,
+            "exit_price": self.received / self.left if self.left else None,
+            "gross_profit": gross,
+            "costs": self.costs,
+            "net_profit": gross - self.costs,
+            "return": (gross - self.costs) / self.paid if self.paid else None,
+            "bars_held": _bars_between(bars, self.entry_ts, exit_ts),
+            "fills": self.fills,
+        }
+
+
+def trades_from_fills(fills: pa.Table, bars: Mapping[str, SymbolBars]) -> tuple[pa.Table, pa.Table]:
+    """Closed and open trades of all symbols, ordered by exit (closed) and by entry (open).
+
+    Args:
+        fills: FILLS_SCHEMA, ascending in time.
+        bars: bars of every symbol that was filled; give holding times and the last close.
+    """
+    closed: list[dict[str, Any]] = []
+    still_open: list[dict[str, Any]] = []
+    positions: dict[str, _Position] = {}
+    for row in fills.to_pylist():
+        for trade, exit_ts in _apply(row, positions):
+            closed.append(trade.row(exit_ts, bars[trade.symbol]))
+    still_open.extend(position.row(None, bars[symbol]) for symbol, position in positions.items())
+    still_open.sort(key=lambda trade: (trade["entry_ts"], trade["symbol"]))
+    return pa.Table.from_pylist(closed, TRADES_SCHEMA), pa.Table.from_pylist(still_open, TRADES_SCHEMA)
+
+
+def _apply(fill: Mapping[str, Any], positions: dict[str, _Position]) -> Iterator[tuple[_Position, datetime]]:
+    """Book one fill; yields the trade it ends, if any."""
+    symbol, price, quantity = fill["symbol"], fill["price"], fill["quantity"]
+    direction = 1 if fill["side"] == "buy" else -1
+    position = positions.get(symbol)
+    opening = quantity
+    if position is not None and position.direction != direction:
+        closing = min(quantity, position.held)
+        opening = quantity - closing
+        position.leave(closing, price)
+        position.costs += fill["commission"] * (closing / quantity)
+        position.fills += 1
+        if position.held <= _FLAT:
+            del positions[symbol]
+            yield position, fill["ts"]
+    if opening > _FLAT:
+        position = positions.setdefault(symbol, _Position(symbol, direction, fill["ts"]))
+        position.enter(opening, price)
+        position.costs += fill["commission"] * (opening / quantity)
+        position.fills += 1
+
+
+def _bars_between(bars: SymbolBars, entry: datetime, leaving: datetime | None) -> int:
+    first = np.searchsorted(bars.ts, _microseconds(entry))
+    last = len(bars) - 1 if leaving is None else np.searchsorted(bars.ts, _microseconds(leaving))
+    return int(last - first)
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(np.datetime64(moment.replace(tzinfo=None), "us").astype(np.int64))
