@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from research.daily import closes_by_session
+from research.measured import Measured, Missing
+from research.metrics import Scale, return_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,13 @@ class Benchmark:
     levels: pd.Series
     history: pd.Series
     warnings: tuple[str, ...] = ()
+
+    def metrics(self, scale: Scale) -> Measured:
+        """Figures of holding it, from the close at which it was bought."""
+        known = self.levels.dropna()
+        if len(known) < 2:
+            return Measured.of({"total_return": Missing("fewer than 2 sessions with a price")})
+        return return_metrics(known.iloc[1:], float(known.iloc[0]), scale)
 
     @property
     def returns(self) -> pd.Series:

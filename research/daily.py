@@ -6,33 +6,25 @@ Does not belong here: statistics (`research.metrics`), what a benchmark is (`res
 Series are indexed by session date (naive `DatetimeIndex`, ascending, unique). Returns are simple fractions.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from research.errors import ResearchError
 
-_US = "datetime64[us]"
 
-
-def session_closes(equity: pa.Table, bars: Mapping[str, pa.Table]) -> pd.Series:
-    """Equity at the last stamp of every session.
+def session_closes(equity: pa.Table) -> pd.Series:
+    """Equity at the last bar of every session.
 
     Args:
-        equity: columns `ts` (UTC, ascending) and `equity` (money).
-        bars: the bars the equity was measured on (`BARS_SCHEMA`); they say which session a stamp belongs to.
+        equity: `EQUITY_SCHEMA`, ascending; the session is the bars' own, not the UTC date of the stamp.
 
     Raises:
-        ResearchError: no equity rows, or no bars.
+        ResearchError: no equity rows.
     """
     if equity.num_rows == 0:
         raise ResearchError("equity: the backtest has no equity rows, so no return can be measured.")
-    stamps, sessions = _session_of_stamp(bars)
-    at = np.searchsorted(stamps, _stamps(equity["ts"]), side="left")
-    days = sessions[np.minimum(at, len(sessions) - 1)]
-    return _last_of_session(days, equity["equity"].to_numpy())
+    return _last_of_session(_days(equity["session"]), equity["equity"].to_numpy())
 
 
 def closes_by_session(bars: pa.Table) -> pd.Series:
@@ -57,22 +49,10 @@ def compound(returns: pd.Series) -> float:
     return float(np.prod(1.0 + returns.to_numpy()) - 1.0)
 
 
-def _session_of_stamp(bars: Mapping[str, pa.Table]) -> tuple[np.ndarray, np.ndarray]:
-    tables = [table for table in bars.values() if table.num_rows]
-    if not tables:
-        raise ResearchError("bars: no symbol has a bar, so no session can be found.")
-    stamps, first = np.unique(np.concatenate([_stamps(t["ts"]) for t in tables]), return_index=True)
-    return stamps, np.concatenate([_days(t["session"]) for t in tables])[first]
-
-
 def _last_of_session(days: np.ndarray, values: np.ndarray) -> pd.Series:
     last = np.append(days[1:] != days[:-1], True)
     index = pd.DatetimeIndex(days[last].astype("datetime64[s]"), name="session")
     return pd.Series(values[last].astype(float), index=index)
-
-
-def _stamps(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.timestamp("us", tz="UTC")).to_numpy(), dtype=_US)
 
 
 def _days(column: pa.ChunkedArray) -> np.ndarray:

@@ -111,9 +111,9 @@ def format_metric(key: str, value: float | str | None) -> str:
 
 
 _FORMATS: Mapping[Unit, Callable[[float], str]] = {
-    Unit.FRACTION: lambda v: f"{100 * v:,.2f} %",
-    Unit.RATIO: lambda v: f"{v:,.2f}",
-    Unit.MONEY: lambda v: f"{v:,.2f}",
+    Unit.FRACTION: lambda v: f"{100 * v:z,.2f} %",
+    Unit.RATIO: lambda v: f"{v:z,.2f}",
+    Unit.MONEY: lambda v: f"{v:z,.2f}",
     Unit.COUNT: lambda v: f"{int(v):,}",
     Unit.DAYS: lambda v: f"{v:,.1f} d" if v % 1 else f"{int(v):,} d",
     Unit.DATE: str,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -322,26 +322,53 @@ def _profit_figures(net: np.ndarray) -> dict[str, Figure]:
     }
 
 
-def by_year(closes: pd.Series, start_value: float, benchmark: pd.Series | None, scale: Scale) -> list[dict[str, Any]]:
-    """One row a calendar year: return, volatility, Sharpe, drawdown, benchmark return; unknown is None."""
-    rows = []
-    for year, part in closes.groupby(_days(closes).year):
-        measured = return_metrics(part, _value_before(closes, part, start_value), scale).values
-        row = {"year": int(cast("int", year)), **{key: measured[key] for key in _YEAR_FIGURES}}
-        rows.append(row | {"benchmark_return": _known_compound(benchmark, part.index)})
-    return rows
+def by_year(closes: pd.Series, start_value: float, benchmark: pd.Series | None, scale: Scale) -> dict[str, Measured]:
+    """Return, volatility, Sharpe, drawdown and benchmark return of each calendar year (`2001`).
+
+    `benchmark` holds its levels on the same sessions; the first one is where it was bought.
+    """
+    return {
+        year: _year(part, _value_before(closes, part, start_value), scale) | _benchmark_return(benchmark, part)
+        for year, part in _grouped(closes, "%Y")
+    }
+
+
+def by_month(closes: pd.Series, start_value: float, benchmark: pd.Series | None) -> dict[str, Measured]:
+    """Return of each calendar month (`2001-03`) and the benchmark's; the months compound to the total return."""
+    return {
+        month: _month(part, _value_before(closes, part, start_value)) | _benchmark_return(benchmark, part)
+        for month, part in _grouped(closes, "%Y-%m")
+    }
 
 
 _YEAR_FIGURES = ("sessions", "total_return", "volatility", "sharpe_ratio", "max_drawdown")
 
 
-def by_month(closes: pd.Series, start_value: float, benchmark: pd.Series | None) -> list[dict[str, Any]]:
-    """One row a calendar month (`2000-03`); the returns of the months compound to the total return."""
-    rows = []
-    for month, part in closes.groupby(_days(closes).strftime("%Y-%m")):
-        total = float(part.iloc[-1] / _value_before(closes, part, start_value) - 1.0)
-        rows.append({"month": month, "total_return": total, "benchmark_return": _known_compound(benchmark, part.index)})
-    return rows
+def _year(part: pd.Series, before: float, scale: Scale) -> Measured:
+    full = return_metrics(part, before, scale)
+    reasons = {key: reason for key, reason in full.reasons.items() if key in _YEAR_FIGURES}
+    return Measured({key: full.values[key] for key in _YEAR_FIGURES}, reasons)
+
+
+def _month(part: pd.Series, before: float) -> Measured:
+    return Measured.of({"sessions": len(part), "total_return": float(part.iloc[-1] / before - 1.0)})
+
+
+def _benchmark_return(levels: pd.Series | None, part: pd.Series) -> Measured:
+    if levels is None:
+        return Measured.of({"benchmark_return": _NO_BENCHMARK})
+    theirs = levels.reindex(part.index)
+    before = _value_before(levels, theirs, float(levels.iloc[0]))
+    return Measured.of({"benchmark_return": _growth(before, float(theirs.iloc[-1]))})
+
+
+def _growth(before: float, after: float) -> Figure:
+    return after / before - 1.0 if math.isfinite(before) else Missing("the benchmark has no bar before it")
+
+
+def _grouped(closes: pd.Series, pattern: str) -> list[tuple[str, pd.Series]]:
+    days = pd.DatetimeIndex(closes.index)
+    return [(str(name), part) for name, part in closes.groupby(days.strftime(pattern))]
 
 
 def _value_before(closes: pd.Series, part: pd.Series, start_value: float) -> float:
@@ -349,12 +376,25 @@ def _value_before(closes: pd.Series, part: pd.Series, start_value: float) -> flo
     return float(closes.to_numpy()[at - 1]) if at else start_value
 
 
-def _days(closes: pd.Series) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(closes.index)
+def activity_metrics(equity: pa.Table, fills: pa.Table, scale: Scale, sessions: int) -> Measured:
+    """How much of the time and of the money was in the market, and how often it was turned over.
 
-
-def _known_compound(returns: pd.Series | None, days: pd.Index) -> float | None:
-    if returns is None:
-        return None
-    part = returns.reindex(days)
-    return None if part.isna().any() else float(np.prod(1.0 + part.to_numpy()) - 1.0)
+    Args:
+        equity: `EQUITY_SCHEMA`.
+        fills: `FILLS_SCHEMA`.
+        scale: sessions a year.
+        sessions: sessions in the backtest.
+    """
+    gross, money = equity["gross_value"].to_numpy(), equity["equity"].to_numpy()
+    traded = float(np.sum(fills["quantity"].to_numpy() * fills["price"].to_numpy()))
+    broke = Missing("equity fell to 0 or below")
+    return Measured.of(
+        {
+            "exposure": float(np.mean(gross > 0.0)),
+            "gross_exposure": float(np.mean(gross / money)) if (money > 0.0).all() else broke,
+            "turnover": traded / 2.0 / float(money.mean()) / (sessions / scale.annualization)
+            if money.mean() > 0.0
+            else broke,
+            "fills": fills.num_rows,
+        }
+    )

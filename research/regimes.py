@@ -8,12 +8,11 @@ or below the median of that volatility. A session's regime is the state at the P
 does not choose its drawer. The median is taken over the whole range: regimes describe a result, nobody can trade them.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from research.daily import compound
+from research.measured import Figure, Measured, Missing
 from research.metrics import Scale, sharpe_ratio, volatility
 
 TREND_SESSIONS = 200
@@ -44,29 +43,27 @@ def classify(closes: pd.Series, sessions: pd.DatetimeIndex) -> pd.Series:
     return _known_before(names, sessions)
 
 
-def by_regime(
-    returns: pd.Series, regimes: pd.Series, benchmark: pd.Series | None, scale: Scale
-) -> list[dict[str, Any]]:
-    """One row a regime, all five of them: sessions, share, compound return, volatility, Sharpe, benchmark's return.
+def by_regime(returns: pd.Series, regimes: pd.Series, benchmark: pd.Series | None, scale: Scale) -> dict[str, Measured]:
+    """Sessions, share, compound return, volatility, Sharpe and the benchmark's return in each of the five regimes.
 
-    The returns of all rows compound to the total return. A figure without sessions is None.
+    The returns of all regimes compound to the total return.
     """
-    return [_row(name, returns[regimes == name], benchmark, len(returns), scale) for name in REGIMES]
+    return {name: _row(returns[regimes == name], benchmark, len(returns), scale) for name in REGIMES}
 
 
-def _row(name: str, part: pd.Series, benchmark: pd.Series | None, total: int, scale: Scale) -> dict[str, Any]:
+def _row(part: pd.Series, benchmark: pd.Series | None, total: int, scale: Scale) -> Measured:
+    share = {"sessions": len(part), "share": len(part) / total}
+    if part.empty:
+        return Measured.of(share | dict.fromkeys(_FIGURES, Missing("no session in this regime")))
     values = part.to_numpy(dtype=float)
-    theirs = None if benchmark is None else benchmark.reindex(part.index)
-    covered = theirs is not None and len(part) > 0 and not theirs.isna().any()
-    ratios = {"volatility": volatility(values, scale), "sharpe_ratio": sharpe_ratio(values, scale)}
-    return {
-        "regime": name,
-        "sessions": len(part),
-        "share": len(part) / total,
-        "total_return": compound(part) if len(part) else None,
-        **{key: value if isinstance(value, float) else None for key, value in ratios.items()},
-        "benchmark_return": compound(theirs) if theirs is not None and covered else None,
-    }
+    theirs: Figure = Missing("no benchmark")
+    if benchmark is not None:
+        theirs = compound(benchmark.reindex(part.index))  # NaN, so unknown, if one of its sessions is
+    figures = (compound(part), volatility(values, scale), sharpe_ratio(values, scale), theirs)
+    return Measured.of(share | dict(zip(_FIGURES, figures, strict=True)))
+
+
+_FIGURES = ("total_return", "volatility", "sharpe_ratio", "benchmark_return")
 
 
 def _names(above: pd.Series, turbulent: pd.Series) -> np.ndarray:

@@ -23,8 +23,14 @@ def bars(stamps, sessions, closes):
     )
 
 
-def equity(stamps, values):
-    return pa.table({"ts": pa.array(stamps, UTC_US), "equity": pa.array(values, pa.float64())})
+def equity(stamps, sessions, values):
+    return pa.table(
+        {
+            "ts": pa.array(stamps, UTC_US),
+            "session": pa.array(sessions, pa.date32()),
+            "equity": pa.array(values, pa.float64()),
+        }
+    )
 
 
 def close_of(day):
@@ -37,8 +43,9 @@ def test_a_minute_equity_curve_has_the_sharpe_of_its_session_closes():
     stamps = [close_of(d) - timedelta(minutes=m) for d in days for m in (120, 60, 0)]
     sessions = [stamp.date() for stamp in stamps]
     values = list(100 * np.cumprod(1 + rng.normal(0, 0.01, len(stamps))))
-    minutes = session_closes(equity(stamps, values), {"A": bars(stamps, sessions, values)})
-    daily = session_closes(equity(stamps[2::3], values[2::3]), {"A": bars(stamps[2::3], sessions[2::3], values[2::3])})
+
+    minutes = session_closes(equity(stamps, sessions, values))
+    daily = session_closes(equity(stamps[2::3], sessions[2::3], values[2::3]))
 
     pd.testing.assert_series_equal(minutes, daily)
     assert (
@@ -47,32 +54,18 @@ def test_a_minute_equity_curve_has_the_sharpe_of_its_session_closes():
     )
 
 
-def test_the_session_comes_from_the_bars_not_from_the_utc_date():
+def test_the_session_is_the_bars_own_not_the_utc_date():
     stamps = [datetime(2024, 3, 4, 23, tzinfo=UTC), datetime(2024, 3, 5, 1, tzinfo=UTC)]
-    one_session = [datetime(2024, 3, 5, tzinfo=UTC).date()] * 2
 
-    closes = session_closes(equity(stamps, [1.0, 2.0]), {"ES": bars(stamps, one_session, [1.0, 1.0])})
+    closes = session_closes(equity(stamps, [datetime(2024, 3, 5, tzinfo=UTC).date()] * 2, [1.0, 2.0]))
 
     assert list(closes) == [2.0]
     assert list(closes.index) == [pd.Timestamp("2024-03-05")]
 
 
-def test_stamps_of_all_symbols_count():
-    first, second = close_of(4), close_of(5)
-    table = equity([first, second], [1.0, 2.0])
-
-    closes = session_closes(
-        table, {"A": bars([first], [first.date()], [1.0]), "B": bars([second], [second.date()], [1.0])}
-    )
-
-    assert list(closes.index) == [pd.Timestamp("2024-03-04"), pd.Timestamp("2024-03-05")]
-
-
-def test_no_equity_and_no_bars_are_errors():
+def test_no_equity_is_an_error():
     with pytest.raises(ResearchError, match="no equity rows"):
-        session_closes(equity([], []), {})
-    with pytest.raises(ResearchError, match="no symbol has a bar"):
-        session_closes(equity([close_of(4)], [1.0]), {})
+        session_closes(equity([], [], []))
 
 
 def test_daily_returns_start_at_the_start_value_or_leave_the_first_session_out():
