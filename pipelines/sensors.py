@@ -65,7 +65,7 @@ def any_run_in_flight(instance: dg.DagsterInstance) -> bool:
     """True while a run is queued, starting, running or being cancelled."""
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-    statuses = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED]
+    statuses = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
     return bool(instance.get_run_ids(dg.RunsFilter(statuses=statuses), limit=1))
 
 
