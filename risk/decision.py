@@ -1,42 +1,58 @@
-"""The one decision: may this order go, whole, smaller, or not at all.
+"""The one decision whether an order may go: request + portfolio + state + limits -> allow, shrink or refuse.
 
-Belongs here: the pure function from request, portfolio, state and limits to a decision, and its plain types. Does not
-belong here: remembering anything between two orders (see `guard`), Backtrader, brokers, files.
+Belongs here: the decision, a pure function, and the shapes it reads. Does not belong here: remembering anything
+between orders (see `guard`), closing positions (see `enforcement`).
 
-An order is split in two. The part that brings the position towards zero is never refused by a limit. The rest opens
-or adds; it is an entry and every limit judges it. What already works at the broker counts as if it were filled, in the
-worst case, so that two orders which are fine one by one cannot exceed a limit together.
+How an order is measured:
+
+- It is split into the part that reduces what is held and the part that opens or adds (its entry part). Only the entry
+  part is limited; what reduces is allowed in every state.
+- Working orders count at their worst: those on the order's own side as if they had all filled, those on the other
+  side as if they never would. Two orders that are each allowed can therefore not exceed a limit together.
+- Protective orders (`reduces_only`) never count as exposure: the broker caps their fills by the position. They do
+  count as exits under way, so that `close(); sell()` is an exit and an entry, not two exits.
+- An order that only reduces is allowed with `Decision.reduces_only` set, and the broker must cap its fills in the same
+  way. An order that the position covers is so allowed even when other exits work already.
+- Everything is measured at the last price, or at the order's limit price where that is higher.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from risk.limits import Limits
-from risk.states import HaltState
+from risk.states import HaltState, worse
 
-ORDER_WINDOW = timedelta(seconds=60)
-"""Span of `max_orders_per_minute`."""
+_MINUTE = timedelta(minutes=1)
+_SLACK = 1 + 1e-9  # an order of exactly the limit must not fail on the last bit of a float
+
+
+class Verdict(StrEnum):
+    """What became of a request."""
+
+    ALLOW = "ALLOW"
+    SHRINK = "SHRINK"
+    REFUSE = "REFUSE"
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order before it is sent. `quantity` is signed, + buys; `price` is the last known price; `ts` is aware UTC."""
+    """An order somebody wants to send. `reduces_only` marks the protective children of a bracket."""
 
     symbol: str
-    quantity: float
-    price: float
-    kind: str
+    quantity: float  # signed shares, + buys
+    price: float  # best known price now: the last close
+    kind: str  # "market" | "limit" | "stop" | ...
     limit_price: float | None
-    ts: datetime
-    reduces_only: bool = False  # a protective child of a bracket: the broker never lets it open a position
+    ts: datetime  # aware UTC
+    reduces_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A position: signed quantity and last price."""
+    """A position: signed shares and the last price."""
 
     quantity: float
     price: float
@@ -44,74 +60,86 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class WorkingOrder:
-    """What is left of an order at the broker; `quantity` is signed, `price` the best guess of its fill price."""
+    """An order that may still fill: signed remaining shares and the price to value them at."""
 
     symbol: str
     quantity: float
     price: float
-    reduces_only: bool = False
+    reduces_only: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """Money, positions by symbol and working orders at one moment."""
+    """The account at the moment of the decision; money in account currency."""
 
     cash: float
     equity: float
-    holdings: Mapping[str, Holding] = field(default_factory=dict)
-    working: tuple[WorkingOrder, ...] = ()
+    holdings: Mapping[str, Holding]
+    working: tuple[WorkingOrder, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RiskState:
-    """What the guard remembers; enough to continue after a restart. `causes` holds (limit, state) of each halt."""
+    """All that the guard remembers; enough to go on after a restart (`RiskGuard.restore`).
+
+    `halt` stays until somebody resumes, `session_halt` until the next session. Money is NaN while nothing was seen.
+    """
 
     halt: HaltState = HaltState.ACTIVE
-    causes: tuple[tuple[str, HaltState], ...] = ()
     session: date | None = None
-    session_start_equity: float | None = None
-    last_equity: float | None = None
-    peak_equity: float | None = None
+    session_start_equity: float = math.nan
+    peak_equity: float = math.nan
     orders_this_session: int = 0
     recent_orders: tuple[datetime, ...] = ()
     consecutive_losses: int = 0
     cooldown_until: datetime | None = None
-
-
-class Verdict(StrEnum):
-    """What becomes of an order."""
-
-    ALLOW = "allow"
-    SHRINK = "shrink"
-    REFUSE = "refuse"
+    session_halt: HaltState = HaltState.ACTIVE
+    last_equity: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer. `quantity` is the signed part that may go; `entry` the part of it that opens or adds.
+    """The answer: the signed quantity that may go, and the limit that took the rest.
 
-    `limit`, `limit_value` and `measured` name the limit that took something away. `reduces_only` means: the broker
-    must not let this order open a position, because another working order may close it first.
+    With `reduces_only` the order was let through because it reduces: the broker must never fill it beyond the position.
     """
 
     verdict: Verdict
     quantity: float
-    entry: float = 0.0
-    limit: str | None = None
-    limit_value: float | None = None
-    measured: float | None = None
-    reason: str = ""
+    limit: str | None
+    limit_value: float | None
+    measured: float | None
+    reason: str
     reduces_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """A limit's verdict on an entry: how much of it may go at most, in shares."""
+class _Bound:
+    """How many shares of entry one limit leaves, and what the whole request would have measured."""
 
-    allowed: float
     limit: str
-    limit_value: float | None
+    room: float
+    value: float | None
     measured: float | None
+    text: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The entry part of a request, mirrored so that the order always adds to the upper side."""
+
+    sign: float
+    top: float  # worst case on the order's own side before it, in shares; negative while it would only reduce
+    wanted: float
+    price: float
+
+    @property
+    def quantity(self) -> float:
+        return max(0.0, self.top + self.wanted) - max(0.0, self.top)
+
+    @property
+    def held(self) -> float:
+        return max(0.0, self.top)
 
 
 def decide(
@@ -122,250 +150,251 @@ def decide(
     *,
     session_close: datetime | None = None,
 ) -> Decision:
-    """Judge one order. Pure: the same arguments give the same decision, nothing is remembered.
+    """Allow, shrink or refuse one order. Pure: the same arguments give the same answer.
 
-    Entries that are cut down are cut to whole shares.
+    Args:
+        request: the order.
+        portfolio: positions, working orders (without this one) and equity.
+        state: what the guard remembers.
+        limits: the limits in force.
+        session_close: close of the present session, UTC; needed by `flat_before_close_minutes`.
     """
+    fault = _malformed(request, portfolio)
+    if fault is not None:
+        return Decision(Verdict.REFUSE, 0.0, fault.limit, None, fault.measured, fault.text)
     quantity = request.quantity
-    if not math.isfinite(quantity) or quantity == 0:
-        return _refusal("quantity", None, None, f"quantity {quantity!r} is not a quantity")
     if request.reduces_only:
-        return Decision(Verdict.ALLOW, quantity)
-    entry = _entry_part(request, portfolio)
-    if not entry:
-        return Decision(Verdict.ALLOW, quantity)
-    cut = _tightest_cut(request, entry, portfolio, state, limits, session_close=session_close)
-    if cut is None:
-        return Decision(Verdict.ALLOW, quantity, entry=math.copysign(entry, quantity))
-    return _reduced(request, entry, cut, portfolio)
+        return Decision(Verdict.ALLOW, quantity, None, None, None, "", reduces_only=True)
+    sign = 1.0 if quantity > 0 else -1.0
+    wanted = abs(quantity)
+    position = _position(portfolio, request.symbol)
+    entry = _Entry(sign, _top(sign, request.symbol, position, portfolio), wanted, _measuring_price(request))
+    opens = entry.quantity
+    covered = min(wanted, max(0.0, -sign * position))
+    if opens <= 0:
+        return Decision(Verdict.ALLOW, quantity, None, None, None, "", reduces_only=True)
+    bound = _tightest(entry, request, portfolio, state, limits, session_close=session_close)
+    if bound is None or opens <= bound.room * _SLACK:
+        return Decision(Verdict.ALLOW, quantity, None, None, None, "")
+    granted = max(0.0, float(math.floor(bound.room * _SLACK)))
+    allowed = wanted - opens + granted
+    if allowed <= covered or granted == 0:
+        # what the position covers always goes, capped by the position
+        return _cut(request, max(allowed, covered), bound, reduces_only=True)
+    return _cut(request, allowed, bound, reduces_only=False)
 
 
-def _entry_part(request: OrderRequest, portfolio: Portfolio) -> float:
-    """Unsigned quantity that opens or adds, when everything that works on the same side fills first."""
-    base = _after_same_side(request, portfolio)
-    if base * request.quantity >= 0:
-        return abs(request.quantity)
-    return max(0.0, abs(request.quantity) - abs(base))
-
-
-def _after_same_side(request: OrderRequest, portfolio: Portfolio) -> float:
-    """Signed position after all working orders of the request's side; protective children never open one."""
-    held = _held(request.symbol, portfolio)
-    opening = sum(
-        order.quantity
-        for order in portfolio.working
-        if order.symbol == request.symbol and order.quantity * request.quantity > 0 and not order.reduces_only
+def _cut(request: OrderRequest, allowed: float, bound: _Bound, *, reduces_only: bool) -> Decision:
+    wanted = abs(request.quantity)
+    if allowed >= wanted:
+        return Decision(Verdict.ALLOW, request.quantity, None, None, None, "", reduces_only=True)
+    verdict = Verdict.SHRINK if allowed > 0 else Verdict.REFUSE
+    return Decision(
+        verdict,
+        math.copysign(allowed, request.quantity) if allowed > 0 else 0.0,
+        bound.limit,
+        bound.value,
+        bound.measured,
+        f"{request.symbol}: {bound.text}; {allowed:g} of {wanted:g} shares allowed",
+        reduces_only and allowed > 0,
     )
-    return held + opening
 
 
-def _held(symbol: str, portfolio: Portfolio) -> float:
+def _malformed(request: OrderRequest, portfolio: Portfolio) -> _Bound | None:
+    """Why a request cannot be judged at all, whatever it does."""
+    if not math.isfinite(request.quantity) or request.quantity == 0:
+        text = f"{request.symbol}: quantity {request.quantity!r} is not a number of shares"
+        return _Bound("quantity", 0.0, None, request.quantity, text)
+    limit_price = request.limit_price
+    if limit_price is not None and not (math.isfinite(limit_price) and limit_price > 0):
+        text = f"{request.symbol}: limit price {limit_price!r} is not a price"
+        return _Bound("price", 0.0, None, limit_price, text)
+    position = _position(portfolio, request.symbol)
+    if not math.isfinite(position):
+        text = f"{request.symbol}: the position {position!r} is not known"
+        return _Bound("quantity", 0.0, None, position, text)
+    return None
+
+
+def _position(portfolio: Portfolio, symbol: str) -> float:
     holding = portfolio.holdings.get(symbol)
-    return holding.quantity if holding else 0.0
+    return 0.0 if holding is None else holding.quantity
 
 
-def _reduced(request: OrderRequest, entry: float, cut: _Cut, portfolio: Portfolio) -> Decision:
-    """The decision when a limit takes something from the entry part."""
-    side = math.copysign(1.0, request.quantity)
-    kept = float(math.floor(max(0.0, cut.allowed) + 1e-9))
-    going = abs(request.quantity) - entry + kept
-    closing = _closes_now(request, portfolio)
-    if closing > going:  # only because another working order might close first: it may go, but never open
-        going, kept, reduces_only = closing, 0.0, True
-    else:
-        reduces_only = False
-    verdict = Verdict.REFUSE if not going else Verdict.SHRINK if going < abs(request.quantity) else Verdict.ALLOW
-    reason = _reason(cut, request, going)
-    return Decision(verdict, side * going, side * kept, cut.limit, cut.limit_value, cut.measured, reason, reduces_only)
+def _measuring_price(request: OrderRequest) -> float:
+    limit_price = request.limit_price
+    return request.price if limit_price is None or limit_price <= request.price else limit_price
 
 
-def _closes_now(request: OrderRequest, portfolio: Portfolio) -> float:
-    """Unsigned quantity that brings the position as it is at this moment towards zero."""
-    held = _held(request.symbol, portfolio)
-    return min(abs(held), abs(request.quantity)) if held * request.quantity < 0 else 0.0
+# ---------------------------------------------------------------- worst cases
 
 
-def _reason(cut: _Cut, request: OrderRequest, going: float) -> str:
-    outcome = "refused" if not going else f"cut to {going:g}"
-    against = "" if cut.limit_value is None else f" {cut.limit_value:g}"
-    measured = "" if cut.measured is None else f", measured {cut.measured:g}"
-    return f"{request.symbol} {request.quantity:+g}: {cut.limit}{against}{measured}: {outcome}"
+def _top(sign: float, symbol: str, position: float, portfolio: Portfolio) -> float:
+    """Signed shares, mirrored by `sign`, if every working order on that side filled."""
+    mirrored = sign * position
+    if not portfolio.working:
+        return mirrored
+    adding = closing = 0.0
+    for order in portfolio.working:
+        if order.symbol == symbol and order.quantity * sign > 0:
+            if order.reduces_only:
+                closing += abs(order.quantity)
+            else:
+                adding += abs(order.quantity)
+    return mirrored + min(max(0.0, -mirrored), closing) + adding
 
 
-def _refusal(limit: str, value: float | None, measured: float | None, reason: str) -> Decision:
-    return Decision(Verdict.REFUSE, 0.0, 0.0, limit, value, measured, reason)
+def _others(sign: float, symbol: str, portfolio: Portfolio) -> tuple[float, float]:
+    """Worst gross and worst net value (mirrored by `sign`) of all other symbols; NaN where a price is not known."""
+    gross = net = 0.0
+    symbols = {name for name, holding in portfolio.holdings.items() if holding.quantity}
+    symbols.update(order.symbol for order in portfolio.working)
+    symbols.discard(symbol)
+    for name in symbols:
+        position = _position(portfolio, name)
+        own = _top(sign, name, position, portfolio)
+        other = _top(-sign, name, position, portfolio)
+        if own or other:
+            price = _price_of(name, portfolio)
+            gross += max(abs(own), abs(other)) * price
+            net += own * price
+    return gross, net
 
 
-# ---------------------------------------------------------------- the limits
+def _price_of(symbol: str, portfolio: Portfolio) -> float:
+    prices = [order.price for order in portfolio.working if order.symbol == symbol]
+    if symbol in portfolio.holdings:
+        prices.append(portfolio.holdings[symbol].price)
+    usable = [price for price in prices if price is not None and math.isfinite(price) and price > 0]
+    return max(usable) if usable else math.nan
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Everything a limit needs to judge an entry. `quantity` is unsigned, `value_price` the worst price to value it."""
-
-    request: OrderRequest
-    quantity: float
-    value_price: float
-    base: float  # signed position before the entry, after every working order of the same side
-    portfolio: Portfolio
-    state: RiskState
-    limits: Limits
-    session_close: datetime | None
-
-    @property
-    def side(self) -> float:
-        return 1.0 if self.request.quantity > 0 else -1.0
-
-    @property
-    def on_side(self) -> float:
-        """Unsigned position on the entry's side that is there before it."""
-        return max(0.0, self.base * self.side)
+# ---------------------------------------------------------------- limits
 
 
-def _tightest_cut(
+def _tightest(
+    entry: _Entry,
     request: OrderRequest,
-    quantity: float,
     portfolio: Portfolio,
     state: RiskState,
     limits: Limits,
     *,
     session_close: datetime | None,
-) -> _Cut | None:
-    """The limit that leaves least of an entry, or None when all of it may go."""
-    worst_price = request.price if request.limit_price is None else max(request.price, request.limit_price)
-    base = _after_same_side(request, portfolio)
-    entry = _Entry(request, quantity, worst_price, base, portfolio, state, limits, session_close)
-    cuts = list(_unfit(entry)) or [cut for check in _CHECKS for cut in check(entry)]
-    binding = [cut for cut in cuts if not cut.allowed >= quantity]
-    return min(binding, key=lambda cut: cut.allowed) if binding else None
-
-
-def _unfit(entry: _Entry) -> Iterator[_Cut]:
-    """Figures with which nothing can be measured: an unknown is never a yes."""
-    for name, value in (("price", entry.value_price), ("equity", entry.portfolio.equity)):
-        if not (math.isfinite(value) and value > 0):
-            yield _Cut(0.0, name, None, value if math.isfinite(value) else None)
-
-
-def _halt(entry: _Entry) -> Iterator[_Cut]:
-    if entry.state.halt is not HaltState.ACTIVE:
-        cause = entry.state.causes[-1][0] if entry.state.causes else entry.state.halt.value
-        yield _Cut(0.0, f"halt:{cause}", None, None)
-
-
-def _cooldown(entry: _Entry) -> Iterator[_Cut]:
-    until = entry.state.cooldown_until
-    if until is not None and entry.request.ts < until:
-        left = (until - entry.request.ts).total_seconds() / 60
-        yield _Cut(0.0, "max_consecutive_losses", entry.limits.max_consecutive_losses, round(left, 1))
-
-
-def _before_close(entry: _Entry) -> Iterator[_Cut]:
-    minutes = entry.limits.flat_before_close_minutes
-    if minutes is None or entry.session_close is None:
-        return
-    left = (entry.session_close - entry.request.ts).total_seconds() / 60
-    if left <= minutes:
-        yield _Cut(0.0, "flat_before_close_minutes", minutes, left)
-
-
-def _shorting(entry: _Entry) -> Iterator[_Cut]:
-    if entry.side < 0 and not entry.limits.allow_shorting:
-        yield _Cut(0.0, "allow_shorting", 0.0, -entry.on_side - entry.quantity)
-
-
-def _collar(entry: _Entry) -> Iterator[_Cut]:
-    collar, limit_price = entry.limits.price_collar, entry.request.limit_price
-    if collar is None or limit_price is None:
-        return
-    away = abs(limit_price / entry.request.price - 1.0)
-    if not away <= collar:
-        yield _Cut(0.0, "price_collar", collar, away)
-
-
-def _rates(entry: _Entry) -> Iterator[_Cut]:
-    limits, state = entry.limits, entry.state
-    if limits.max_orders_per_minute is not None:
-        recent = sum(1 for sent in state.recent_orders if entry.request.ts - sent < ORDER_WINDOW)
-        yield from _room("max_orders_per_minute", limits.max_orders_per_minute, recent)
-    if limits.max_orders_per_session is not None:
-        yield from _room("max_orders_per_session", limits.max_orders_per_session, state.orders_this_session)
-    if limits.max_open_orders is not None:
-        working = sum(1 for order in entry.portfolio.working if not order.reduces_only)
-        yield from _room("max_open_orders", limits.max_open_orders, working)
-
-
-def _room(limit: str, most: int, used: int) -> Iterator[_Cut]:
-    if used >= most:
-        yield _Cut(0.0, limit, most, used + 1)
-
-
-def _order_value(entry: _Entry) -> Iterator[_Cut]:
-    most = entry.limits.max_order_value
-    if most is not None:
-        yield _Cut(most / entry.value_price, "max_order_value", most, entry.quantity * entry.value_price)
-
-
-def _position(entry: _Entry) -> Iterator[_Cut]:
-    limits, price, equity = entry.limits, entry.value_price, entry.portfolio.equity
-    after = entry.on_side + entry.quantity
-    if limits.max_position_shares is not None:
-        yield _Cut(limits.max_position_shares - entry.on_side, "max_position_shares", limits.max_position_shares, after)
-    if limits.max_position_value is not None:
-        room = limits.max_position_value / price - entry.on_side
-        yield _Cut(room, "max_position_value", limits.max_position_value, after * price)
-    if limits.max_position_fraction is not None:
-        room = limits.max_position_fraction * equity / price - entry.on_side
-        yield _Cut(room, "max_position_fraction", limits.max_position_fraction, after * price / equity)
-
-
-def _gross(entry: _Entry) -> Iterator[_Cut]:
-    most = entry.limits.max_gross_exposure
-    if most is None:
-        return
-    equity, price, symbol = entry.portfolio.equity, entry.value_price, entry.request.symbol
-    others = sum(_worst_value(name, entry.portfolio) for name in _names(entry.portfolio) if name != symbol)
-    room = (most * equity - others) / price - entry.on_side
-    yield _Cut(_known(room), "max_gross_exposure", most, (others + (entry.on_side + entry.quantity) * price) / equity)
-
-
-def _net(entry: _Entry) -> Iterator[_Cut]:
-    most = entry.limits.max_net_exposure
-    if most is None:
-        return
-    equity, price, side = entry.portfolio.equity, entry.value_price, entry.side
-    others = sum(
-        _value_after(name, side, entry.portfolio) for name in _names(entry.portfolio) if name != entry.request.symbol
+) -> _Bound | None:
+    """The limit that leaves least, or None when nothing limits the entry."""
+    stop = (
+        _halted(request, state, limits)
+        or _near_close(request, limits, session_close)
+        or _unmeasurable(request, portfolio)
+        or _collared(request, limits)
+        or _too_many(request, portfolio, state, limits)
     )
-    room = (most * equity - side * others) / price - entry.on_side
-    measured = (others + side * (entry.on_side + entry.quantity) * price) / equity
-    yield _Cut(_known(room), "max_net_exposure", most, measured)
+    if stop is not None:
+        return stop
+    best: _Bound | None = None
+    for bound in (
+        *_position_bounds(entry, portfolio.equity, limits),
+        *_exposure_bounds(entry, request.symbol, portfolio, limits),
+    ):
+        if best is None or bound.room < best.room:
+            best = bound
+    return best
 
 
-_CHECKS: tuple[Callable[[_Entry], Iterator[_Cut]], ...] = (
-    _halt, _cooldown, _before_close, _shorting, _collar, _rates, _order_value, _position, _gross, _net,
-)  # fmt: skip
+def _halted(request: OrderRequest, state: RiskState, limits: Limits) -> _Bound | None:
+    halt = worse(state.halt, state.session_halt)
+    if halt is not HaltState.ACTIVE:
+        return _Bound("halt_state", 0.0, None, None, f"no entries while the risk state is {halt.value}")
+    until = state.cooldown_until
+    if until is not None and request.ts < until:
+        text = f"no entries until {until.isoformat()}, after {limits.max_consecutive_losses} losing trades in a row"
+        return _Bound("max_consecutive_losses", 0.0, limits.max_consecutive_losses, limits.max_consecutive_losses, text)
+    return None
 
 
-def _known(room: float) -> float:
-    """A room that cannot be measured, because another symbol has no price, is no room."""
-    return room if math.isfinite(room) else 0.0
+def _near_close(request: OrderRequest, limits: Limits, session_close: datetime | None) -> _Bound | None:
+    minutes = limits.flat_before_close_minutes
+    if minutes is None or session_close is None:
+        return None
+    left = (session_close - request.ts) / _MINUTE
+    if left > minutes:
+        return None
+    text = f"no entries in the last {minutes:g} minutes of the session"
+    return _Bound("flat_before_close_minutes", 0.0, minutes, left, text)
 
 
-def _names(portfolio: Portfolio) -> list[str]:
-    return list(dict.fromkeys([*portfolio.holdings, *(order.symbol for order in portfolio.working)]))
+def _unmeasurable(request: OrderRequest, portfolio: Portfolio) -> _Bound | None:
+    if not (math.isfinite(request.price) and request.price > 0):
+        return _Bound("price", 0.0, None, request.price, f"the last price {request.price!r} is not a price")
+    if not (math.isfinite(portfolio.equity) and portfolio.equity > 0):
+        return _Bound("equity", 0.0, None, portfolio.equity, f"no entries on an equity of {portfolio.equity!r}")
+    return None
 
 
-def _worst_value(symbol: str, portfolio: Portfolio) -> float:
-    """Largest absolute value the symbol can reach when the working orders of either side fill."""
-    return max(abs(_value_after(symbol, 1.0, portfolio)), abs(_value_after(symbol, -1.0, portfolio)))
+def _collared(request: OrderRequest, limits: Limits) -> _Bound | None:
+    if limits.price_collar is None or request.limit_price is None:
+        return None
+    distance = abs(request.limit_price / request.price - 1)
+    if distance <= limits.price_collar * _SLACK:
+        return None
+    text = f"limit price {request.limit_price:g} is {distance:.2%} away from the last price {request.price:g}"
+    return _Bound("price_collar", 0.0, limits.price_collar, distance, text)
 
 
-def _value_after(symbol: str, side: float, portfolio: Portfolio) -> float:
-    """Signed value of a symbol after all its working orders of one side."""
-    holding = portfolio.holdings.get(symbol)
-    value = holding.quantity * holding.price if holding else 0.0
-    for order in portfolio.working:
-        if order.symbol == symbol and order.quantity * side > 0 and not order.reduces_only:
-            value += order.quantity * order.price
-    return value
+def _too_many(request: OrderRequest, portfolio: Portfolio, state: RiskState, limits: Limits) -> _Bound | None:
+    """Counts of entry orders; each count includes the order being judged."""
+    counts: list[tuple[str, int, int]] = []
+    if limits.max_orders_per_minute is not None:
+        recent = sum(1 for ts in state.recent_orders if request.ts - ts < _MINUTE)
+        counts.append(("max_orders_per_minute", limits.max_orders_per_minute, recent + 1))
+    if limits.max_orders_per_session is not None:
+        counts.append(("max_orders_per_session", limits.max_orders_per_session, state.orders_this_session + 1))
+    if limits.max_open_orders is not None:
+        working = sum(1 for order in portfolio.working if not order.reduces_only)
+        counts.append(("max_open_orders", limits.max_open_orders, working + 1))
+    for name, limit, count in counts:
+        if count > limit:
+            return _Bound(name, 0.0, limit, count, f"{name} is {limit}, this would be order {count}")
+    return None
+
+
+def _position_bounds(entry: _Entry, equity: float, limits: Limits) -> list[_Bound]:
+    """Rooms that depend on this symbol alone."""
+    held, price, after = entry.held, entry.price, entry.held + entry.quantity
+    bounds: list[_Bound] = []
+    if not limits.allow_shorting and entry.sign < 0:
+        bounds.append(
+            _Bound("allow_shorting", 0.0, 0.0, after, f"short sales are not allowed, this would be {after:g} short")
+        )
+    if (most := limits.max_position_shares) is not None:
+        bounds.append(_bound("max_position_shares", most - held, most, after))
+    if (most := limits.max_position_value) is not None:
+        bounds.append(_bound("max_position_value", most / price - held, most, after * price))
+    if (most := limits.max_position_fraction) is not None:
+        bounds.append(_bound("max_position_fraction", most * equity / price - held, most, after * price / equity))
+    if (most := limits.max_order_value) is not None:
+        bounds.append(_bound("max_order_value", most / price, most, entry.quantity * price))
+    return bounds
+
+
+def _exposure_bounds(entry: _Entry, symbol: str, portfolio: Portfolio, limits: Limits) -> list[_Bound]:
+    """Rooms that depend on the whole portfolio."""
+    if limits.max_gross_exposure is None and limits.max_net_exposure is None:
+        return []
+    gross, net = _others(entry.sign, symbol, portfolio)
+    if math.isnan(gross):
+        return [_Bound("price", 0.0, None, None, "the price of another position is not known")]
+    held, price, equity = entry.held, entry.price, portfolio.equity
+    mine = (held + entry.quantity) * price
+    bounds: list[_Bound] = []
+    if (most := limits.max_gross_exposure) is not None:
+        room = (most * equity - gross) / price - held
+        bounds.append(_bound("max_gross_exposure", room, most, (gross + mine) / equity))
+    if (most := limits.max_net_exposure) is not None:
+        room = (most * equity - net) / price - held
+        bounds.append(_bound("max_net_exposure", room, most, (net + mine) / equity))
+    return bounds
+
+
+def _bound(name: str, room: float, value: float, measured: float) -> _Bound:
+    return _Bound(name, max(0.0, room), value, measured, f"{name} is {value:g}, this order would make {measured:.6g}")

@@ -10,3 +10,7 @@ class RiskError(Exception):
 
 class UnknownProfileError(RiskError):
     """A named set of limits that does not exist."""
+
+
+class InvalidStateError(RiskError):
+    """The guard was told something that cannot be: a halt to ACTIVE, a profit that is not a number."""

@@ -1,42 +1,72 @@
-"""The guard in front of a broker, the same object in a backtest and in live trading.
+"""The risk guard: the one object that every order passes, in a backtest and in live trading.
 
-Belongs here: what must be remembered between orders (session, peak, halts, order times) and the record of events. Does
-not belong here: the decision about one order (see `decision`), clocks (the caller passes the time), brokers.
+Belongs here: memory (session, peak, counts, halts), the events it records, and when a halt ends. Does not belong
+here: what an order measures (see `decision`), orders that a halt asks for (see `enforcement`). The guard has no clock:
+the caller passes the time, simulated or real.
 
-What ends a halt: `max_daily_loss*` and `flat_before_close_minutes` end with their session, `max_drawdown` and a manual
-halt last until `resume`.
+How a halt ends:
+
+| cause                      | state                      | ends                                              |
+|----------------------------|----------------------------|---------------------------------------------------|
+| daily loss                 | `on_daily_loss` (FLATTEN)  | by itself at the next session, or by `resume`     |
+| drawdown from the peak     | `on_drawdown` (FLATTEN)    | only by `resume`, which starts a new peak         |
+| losing trades in a row     | HALT_ENTRIES               | by itself after `cooldown_minutes`, or by `resume`|
+| last minutes before close  | FLATTEN                    | by itself at the next session                     |
+| equity is not a number     | HALT_ENTRIES               | by itself with the next equity that is one        |
+| operator (`halt`)          | as asked                   | only by `resume`                                  |
+
+The worst of them all is in force. A session's loss is measured from the last equity of the session before, so that
+a gap over night counts; in the first session from the first equity seen.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
-from risk.decision import ORDER_WINDOW, Decision, OrderRequest, Portfolio, RiskState, Verdict, decide
+from risk.decision import Decision, OrderRequest, Portfolio, RiskState, Verdict, decide
+from risk.errors import InvalidStateError
 from risk.events import RiskEvent
 from risk.limits import Limits
 from risk.states import HaltState, worse
 
-_SESSION_CAUSES = frozenset({"max_daily_loss", "max_daily_loss_fraction", "flat_before_close_minutes"})
-_SESSION_LIMITS = (
-    "max_daily_loss", "max_daily_loss_fraction", "max_orders_per_session", "flat_before_close_minutes",
-)  # fmt: skip
-_NEVER, _ALWAYS = float("-inf"), float("inf")
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
-_LATEST = datetime.max.replace(tzinfo=UTC)
-
-
-def _needs_sessions(limits: Limits) -> bool:
-    return any(getattr(limits, name) is not None for name in _SESSION_LIMITS)
+_ACTIVE = HaltState.ACTIVE
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 
 class RiskGuard:
-    """Limits with a memory.
+    """Reviews orders, watches equity, remembers and records.
 
-    Args:
-        limits: what is limited.
-        session_of: exchange day of a moment (aware UTC).
-        session_close: regular close (aware UTC) of an exchange day.
+    `session_of` maps a moment (aware UTC) to its exchange session, `session_close` a session to its close (aware UTC).
+    Not thread-safe: one guard belongs to one account and one event loop.
     """
+
+    __slots__ = (
+        "_close",
+        "_cooldown_until",
+        "_daily_floor",
+        "_drawdown_floor",
+        "_effective",
+        "_events",
+        "_flat_from",
+        "_floor",
+        "_halt",
+        "_last",
+        "_limits",
+        "_losses",
+        "_orders",
+        "_peak",
+        "_quiet_until",
+        "_recent",
+        "_session",
+        "_session_close_of",
+        "_session_halt",
+        "_session_of",
+        "_start",
+        "_unknown",
+    )
 
     def __init__(
         self,
@@ -45,234 +75,282 @@ class RiskGuard:
         session_of: Callable[[datetime], date],
         session_close: Callable[[date], datetime],
     ) -> None:
-        self.limits = limits
+        self._limits = limits
         self._session_of = session_of
-        self._session_close = session_close
-        self._state = RiskState()
-        self._close: datetime | None = None
-        # until then nothing but equity can change the state; for ever when no limit has to do with sessions
-        self._watch_until = _EARLIEST if _needs_sessions(limits) else _LATEST
-        self._floor = _NEVER  # equity at or below it trips a limit
-        self._watches_peak = limits.max_drawdown is not None
-        self._last_equity: float | None = None
-        self.events: list[RiskEvent] = []
+        self._session_close_of = session_close
+        self._events: list[RiskEvent] = []
+        self._take(RiskState())
+
+    # ---------------------------------------------------------------- what the guard knows
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self._limits
+
+    @property
+    def events(self) -> list[RiskEvent]:
+        """Everything recorded so far, oldest first (a copy)."""
+        return list(self._events)
+
+    @property
+    def halt_state(self) -> HaltState:
+        """The state in force at the last time seen."""
+        return self._effective
 
     @property
     def state(self) -> RiskState:
-        """What the guard remembers at this moment."""
-        return replace(self._state, last_equity=self._last_equity)
+        """All that the guard remembers, for `restore`."""
+        return RiskState(
+            self._halt,
+            self._session,
+            self._start,
+            self._peak,
+            self._orders,
+            tuple(self._recent),
+            self._losses,
+            self._cooldown_until,
+            self._session_halt,
+            self._last,
+        )
 
     def restore(self, state: RiskState) -> None:
-        """Continue from a remembered state, after a restart in the middle of a session."""
-        self._state = state
-        self._last_equity = state.last_equity
-        if state.session is not None:
-            self._set_session_clock(state.session)
-        self._set_floor()
+        """Go on from an earlier `state`, e.g. after a restart; recorded events are kept."""
+        self._take(state)
+
+    def _take(self, state: RiskState) -> None:
+        self._halt = state.halt
+        self._session_halt = state.session_halt
+        self._session = state.session
+        self._start = state.session_start_equity
+        self._peak = state.peak_equity
+        self._last = state.last_equity
+        self._orders = state.orders_this_session
+        # no more than the limit itself is needed to say whether one more is too many
+        self._recent = deque(state.recent_orders, maxlen=self._limits.max_orders_per_minute or 0)
+        self._losses = state.consecutive_losses
+        self._cooldown_until = state.cooldown_until
+        self._unknown = False
+        self._close: datetime | None = None
+        self._flat_from: datetime | None = None
+        self._quiet_until = _LONG_AGO
+        self._effective = worse(self._halt, self._session_halt)
+        self._set_floors()
+
+    # ---------------------------------------------------------------- orders
 
     def review(self, request: OrderRequest, portfolio: Portfolio) -> Decision:
-        """Decide about an order, count it when it goes, and record what was taken from it."""
-        decision = decide(request, portfolio, self._state, self.limits, session_close=self._close)
-        if decision.entry:
-            self._count_order(request.ts)
+        """Decide about one order at `request.ts`; records a refusal or a cut, counts an entry that may go."""
+        now = request.ts
+        if now >= self._quiet_until:
+            self._pass_time(now)
+        decision = decide(request, portfolio, self.state, self._limits, session_close=self._close)
         if decision.verdict is not Verdict.ALLOW:
-            self._record_decision(request, decision)
+            self._record_cut(request, decision)
+        if decision.verdict is not Verdict.REFUSE and not decision.reduces_only:
+            self._orders += 1
+            self._recent.append(now)
         return decision
 
+    def closed_trade(self, pnl: float, now: datetime) -> None:
+        """Tell the guard that a round trip ended with `pnl` (money, after costs); a loss counts, anything else resets.
+
+        Raises:
+            InvalidStateError: `pnl` is not a finite number.
+        """
+        if not math.isfinite(pnl):
+            raise InvalidStateError(f"pnl: {pnl!r} is not an amount of money.")
+        self._losses = self._losses + 1 if pnl < 0 else 0
+        most = self._limits.max_consecutive_losses
+        if most is None or self._losses < most:
+            return
+        self._cooldown_until = now + timedelta(minutes=self._limits.cooldown_minutes)
+        self._quiet_until = min(self._quiet_until, self._cooldown_until)
+        measured, self._losses = self._losses, 0
+        text = f"{measured} losing trades in a row, no entries until {self._cooldown_until.isoformat()}"
+        self._settle(now)
+        self._record_change("halt", now, "max_consecutive_losses", text, value=most, measured=measured)
+
+    # ---------------------------------------------------------------- time and equity
+
     def mark(self, portfolio: Portfolio, now: datetime) -> HaltState:
-        """See the portfolio's equity at a moment; see `mark_equity`."""
+        """See the account at `now` (each bar, each timer tick); returns the state in force."""
         return self.mark_equity(portfolio.equity, now)
 
     def mark_equity(self, equity: float, now: datetime) -> HaltState:
-        """See the equity at a moment: sessions roll, losses are measured; returns the halt state from here on.
+        """`mark` for callers that have only the equity at hand; cheap when nothing happens."""
+        if now < self._quiet_until and self._floor < equity <= self._peak:
+            self._last = equity
+            return self._effective
+        if now >= self._quiet_until:
+            self._pass_time(now)
+        if math.isfinite(equity):
+            self._measure(equity, now)
+        elif not self._unknown:
+            self._unknown = True
+            self._settle(now)
+            self._record_change("halt", now, "equity", f"the equity {equity!r} is not known, no entries")
+        return self._effective
 
-        An equity that is not a number halts entries until it is known again: unknown is never fine.
-        """
-        state = self._state
-        if (
-            now <= self._watch_until
-            and equity > self._floor
-            and not (self._watches_peak and equity > (state.peak_equity or 0.0))
-        ):
-            self._last_equity = equity
-            return state.halt
-        return self._mark_slowly(equity, now)
+    def cash_flow(self, amount: float) -> None:
+        """Money put in (+) or taken out (-): neither a profit nor a loss, so every reference moves with it."""
+        self._start += amount
+        self._peak += amount
+        self._last += amount
+        self._set_floors()
 
-    def _mark_slowly(self, equity: float, now: datetime) -> HaltState:
-        if equity != equity:  # NaN  # noqa: PLR0124
-            self._halt("equity_unknown", HaltState.HALT_ENTRIES, now, "equity is not known")
-            self._floor = _ALWAYS  # so that the next mark looks closely
-            return self._state.halt
-        self._lift({"equity_unknown"}, now, "equity is known again")
-        self._roll_session(equity, now)
-        peak = max(self._state.peak_equity or equity, equity)
-        self._state = replace(self._state, peak_equity=peak, last_equity=equity)
-        self._last_equity = equity
-        self._check_losses(equity, now)
-        self._check_close(now)
-        self._set_floor()
-        return self._state.halt
+    def _pass_time(self, now: datetime) -> None:
+        """Begin a session, end what ends by itself, and note until when nothing of that kind can happen."""
+        session = self._session_of(now)
+        if self._session is None or session > self._session:
+            self._begin_session(session, now)
+        if self._close is None:
+            self._close = self._session_close_of(session)
+            minutes = self._limits.flat_before_close_minutes
+            self._flat_from = None if minutes is None else self._close - timedelta(minutes=minutes)
+        if self._cooldown_until is not None and now >= self._cooldown_until:
+            self._cooldown_until = None
+            self._settle(now)
+            self._record_change("resume", now, "max_consecutive_losses", "the cool-down is over")
+        self._check_flat(now)
+        changes = (self._close + _TICK, self._flat_from, self._cooldown_until)
+        self._quiet_until = min((moment for moment in changes if moment is not None and moment > now), default=now)
 
-    def closed_trade(self, pnl: float, now: datetime) -> None:
-        """Count a closed trade (`pnl` after costs); too many losses in a row start the cool-down."""
-        most = self.limits.max_consecutive_losses
-        losses = self._state.consecutive_losses + 1 if pnl < 0 else 0
-        if most is None or losses < most:
-            self._state = replace(self._state, consecutive_losses=losses)
+    def _begin_session(self, session: date, now: datetime) -> None:
+        self._session = session
+        self._start = self._last
+        self._orders = 0
+        was, self._session_halt = self._session_halt, _ACTIVE
+        flat = self._flat_from is not None and self._effective is HaltState.FLATTEN
+        self._close = self._flat_from = None
+        self._set_floors()
+        self._settle(now)
+        if was is not _ACTIVE:
+            self._record_change("resume", now, "max_daily_loss", f"session {session} begins")
+        elif flat and self._effective is not HaltState.FLATTEN:
+            self._record_change("resume", now, "flat_before_close_minutes", f"session {session} begins")
+
+    def _check_flat(self, now: datetime) -> None:
+        if self._flat_from is None or now < self._flat_from or self._close is None:
             return
-        until = now + timedelta(minutes=self.limits.cooldown_minutes)
-        self._state = replace(self._state, consecutive_losses=0, cooldown_until=until)
-        reason = f"no entries until {until:%Y-%m-%d %H:%M} UTC"
-        self._record(now, "cooldown", "max_consecutive_losses", reason, value=most, measured=losses)
+        if self._effective is not HaltState.FLATTEN:
+            self._settle(now)
+            minutes = self._limits.flat_before_close_minutes
+            left = (self._close - now) / timedelta(minutes=1)
+            text = f"{left:g} minutes before the close, every position is closed"
+            self._record_change("halt", now, "flat_before_close_minutes", text, value=minutes, measured=left)
+
+    def _measure(self, equity: float, now: datetime) -> None:
+        self._last = equity
+        if self._unknown:
+            self._unknown = False
+            self._settle(now)
+            self._record_change("resume", now, "equity", "the equity is known again", measured=equity)
+        if math.isnan(self._start):
+            self._start = equity
+            self._set_floors()
+        if not equity <= self._peak:  # also the first equity, while the peak is NaN
+            self._peak = equity
+            self._set_floors()
+        if equity <= self._daily_floor:
+            self._trip_daily(equity, now)
+        if equity <= self._drawdown_floor:
+            self._trip_drawdown(equity, now)
+
+    # ---------------------------------------------------------------- halts
 
     def halt(self, state: HaltState, reason: str, now: datetime) -> None:
-        """Halt by hand; lasts until `resume`."""
-        self._halt("manual", state, now, reason)
+        """Stop by hand, until `resume`; never loosens a halt that is stricter.
+
+        Raises:
+            InvalidStateError: `state` is ACTIVE.
+        """
+        if state is _ACTIVE:
+            raise InvalidStateError("state: ACTIVE is no halt, call resume.")
+        self._halt = worse(self._halt, state)
+        self._settle(now)
+        self._record_change("halt", now, "operator", reason)
 
     def resume(self, reason: str, now: datetime) -> None:
-        """End every halt by hand; the drawdown is measured from the equity of this moment on."""
-        equity = self._last_equity
-        self._state = replace(self._state, peak_equity=equity, session_start_equity=equity)
-        self._lift({cause for cause, _ in self._state.causes}, now, reason)
-        self._set_floor()
+        """End every halt that waits for a decision; losses, drawdown and the row of losses count from here on."""
+        self._halt = self._session_halt = _ACTIVE
+        self._cooldown_until = None
+        self._losses = 0
+        self._start = self._peak = self._last
+        self._set_floors()
+        self._settle(now)
+        self._record_change("resume", now, "operator", reason)
 
-    # ---------------------------------------------------------------- sessions
+    def _trip_daily(self, equity: float, now: datetime) -> None:
+        limits, loss = self._limits, self._start - equity
+        self._session_halt = limits.on_daily_loss
+        self._set_floors()
+        self._settle(now)
+        by_money = limits.max_daily_loss is not None and loss >= limits.max_daily_loss
+        name = "max_daily_loss" if by_money else "max_daily_loss_fraction"
+        measured = loss if by_money else loss / self._start
+        text = f"lost {loss:.2f} ({loss / self._start:.2%}) since the session began at {self._start:.2f}"
+        self._record_change("halt", now, name, text, value=getattr(limits, name), measured=measured)
 
-    def _roll_session(self, equity: float, now: datetime) -> None:
-        if self._watch_until == _LATEST or (self._close is not None and now <= self._close):
-            return
-        session = self._session_of(now)
-        if session == self._state.session:
-            return
-        start = self._last_equity if self._last_equity is not None else equity
-        self._state = replace(self._state, session=session, session_start_equity=start, orders_this_session=0)
-        self._set_session_clock(session)
-        self._lift(_SESSION_CAUSES, now, "a new session began")
+    def _trip_drawdown(self, equity: float, now: datetime) -> None:
+        self._halt = worse(self._halt, self._limits.on_drawdown)
+        drawdown = 1 - equity / self._peak
+        self._drawdown_floor = -math.inf
+        self._set_floors()
+        self._settle(now)
+        text = f"{drawdown:.2%} below the highest equity {self._peak:.2f}, trading waits for a resume"
+        self._record_change("halt", now, "max_drawdown", text, value=self._limits.max_drawdown, measured=drawdown)
 
-    def _set_session_clock(self, session: date) -> None:
-        self._close = close = self._session_close(session)
-        minutes = self.limits.flat_before_close_minutes
-        self._watch_until = close if minutes is None else close - timedelta(minutes=minutes, microseconds=1)
+    def _set_floors(self) -> None:
+        """Equity at or below which a loss limit trips; -inf for a limit that is off or has tripped already."""
+        limits, start, peak = self._limits, self._start, self._peak
+        daily = drawdown = -math.inf
+        if self._session_halt is _ACTIVE and not math.isnan(start):
+            if limits.max_daily_loss is not None:
+                daily = start - limits.max_daily_loss
+            if limits.max_daily_loss_fraction is not None and start > 0:
+                daily = max(daily, start * (1 - limits.max_daily_loss_fraction))
+        if limits.max_drawdown is not None and peak > 0 and self._halt.severity < limits.on_drawdown.severity:
+            drawdown = peak * (1 - limits.max_drawdown)
+        self._daily_floor, self._drawdown_floor = daily, drawdown
+        self._floor = max(daily, drawdown)
 
-    def _set_floor(self) -> None:
-        state, limits = self._state, self.limits
-        floors = [_NEVER]
-        if state.session_start_equity is not None:
-            floors += [loss_floor for _, _, loss_floor in self._daily_floors(state.session_start_equity)]
-        if limits.max_drawdown is not None and state.peak_equity is not None:
-            floors.append(state.peak_equity * (1.0 - limits.max_drawdown))
-        self._floor = max(floors)
+    def _settle(self, now: datetime) -> None:
+        """Work out the state in force."""
+        state = worse(self._halt, self._session_halt)
+        if self._unknown or (self._cooldown_until is not None and now < self._cooldown_until):
+            state = worse(state, HaltState.HALT_ENTRIES)
+        if self._flat_from is not None and now >= self._flat_from:
+            state = HaltState.FLATTEN
+        self._effective = state
 
-    def _daily_floors(self, start: float) -> list[tuple[str, float, float]]:
-        """(limit, its value, equity at which it trips)."""
-        money, fraction = self.limits.max_daily_loss, self.limits.max_daily_loss_fraction
-        floors = []
-        if money is not None:
-            floors.append(("max_daily_loss", money, start - money))
-        if fraction is not None:
-            floors.append(("max_daily_loss_fraction", fraction, start * (1.0 - fraction)))
-        return floors
+    # ---------------------------------------------------------------- records
 
-    # ---------------------------------------------------------------- losses
-
-    def _check_losses(self, equity: float, now: datetime) -> None:
-        start, peak = self._state.session_start_equity, self._state.peak_equity
-        for limit, value, floor in self._daily_floors(start) if start is not None else ():
-            if equity <= floor:
-                lost = start - equity if limit == "max_daily_loss" else 1.0 - equity / start  # type: ignore[operator]
-                self._halt(
-                    limit,
-                    self.limits.on_daily_loss,
-                    now,
-                    f"lost {lost:g} since the session began",
-                    value=value,
-                    measured=lost,
-                )
-        most = self.limits.max_drawdown
-        if most is not None and peak is not None and equity <= peak * (1.0 - most):
-            fall = 1.0 - equity / peak
-            self._halt(
-                "max_drawdown",
-                self.limits.on_drawdown,
-                now,
-                f"fell {fall:.2%} from the peak",
-                value=most,
-                measured=fall,
-            )
-
-    def _check_close(self, now: datetime) -> None:
-        minutes = self.limits.flat_before_close_minutes
-        if minutes is None or self._close is None:
-            return
-        left = (self._close - now).total_seconds() / 60
-        if left <= minutes:
-            limit = "flat_before_close_minutes"
-            self._halt(limit, HaltState.FLATTEN, now, f"{left:g} minutes to the close", value=minutes, measured=left)
-
-    # ---------------------------------------------------------------- state and record
-
-    def _halt(
-        self,
-        cause: str,
-        state: HaltState,
-        now: datetime,
-        reason: str,
-        *,
-        value: float | None = None,
-        measured: float | None = None,
-    ) -> None:
-        known = dict(self._state.causes)
-        if state is HaltState.ACTIVE or known.get(cause) is state:
-            return
-        self._set_causes({**known, cause: state})
-        self._record(now, "halt", cause, reason, value=value, measured=measured)
-
-    def _lift(self, causes: set[str] | frozenset[str], now: datetime, reason: str) -> None:
-        known = dict(self._state.causes)
-        ended = [cause for cause in known if cause in causes]
-        if not ended:
-            return
-        self._set_causes({cause: state for cause, state in known.items() if cause not in causes})
-        for cause in ended:
-            self._record(now, "resume", cause, reason)
-
-    def _set_causes(self, causes: dict[str, HaltState]) -> None:
-        halt = HaltState.ACTIVE
-        for state in causes.values():
-            halt = worse(halt, state)
-        self._state = replace(self._state, halt=halt, causes=tuple(causes.items()))
-
-    def _count_order(self, now: datetime) -> None:
-        recent = tuple(sent for sent in self._state.recent_orders if now - sent < ORDER_WINDOW)
-        self._state = replace(
-            self._state, recent_orders=(*recent, now), orders_this_session=self._state.orders_this_session + 1
-        )
-
-    def _record_decision(self, request: OrderRequest, decision: Decision) -> None:
-        self.events.append(
+    def _record_cut(self, request: OrderRequest, decision: Decision) -> None:
+        kind: Literal["refused", "shrunk"] = "refused" if decision.verdict is Verdict.REFUSE else "shrunk"
+        self._events.append(
             RiskEvent(
-                ts=request.ts,
-                kind="refused" if decision.verdict is Verdict.REFUSE else "shrunk",
-                limit=decision.limit or "",
-                state=self._state.halt.value,
-                reason=decision.reason,
-                symbol=request.symbol,
-                limit_value=decision.limit_value,
-                measured=decision.measured,
-                quantity_requested=request.quantity,
-                quantity_allowed=decision.quantity,
+                request.ts,
+                kind,
+                request.symbol,
+                decision.limit or "",
+                decision.limit_value,
+                decision.measured,
+                request.quantity,
+                decision.quantity,
+                self._effective,
+                decision.reason,
             )
         )
 
-    def _record(
+    def _record_change(
         self,
+        kind: Literal["halt", "resume"],
         now: datetime,
-        kind: str,
         limit: str,
-        reason: str,
+        text: str,
         *,
         value: float | None = None,
         measured: float | None = None,
     ) -> None:
-        state = self._state.halt.value
-        self.events.append(RiskEvent(now, kind, limit, state, reason, limit_value=value, measured=measured))
+        self._events.append(RiskEvent(now, kind, None, limit, value, measured, None, None, self._effective, text))

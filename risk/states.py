@@ -1,6 +1,7 @@
 """Halt states: what an account may still do.
 
-Belongs here: the four states and their order. Does not belong here: what leads into or out of a state (see `guard`).
+Belongs here: the four states and their order. Does not belong here: what leads into or out of a state (see `guard`),
+the orders that a state cancels or sends (see `enforcement`).
 """
 
 from enum import StrEnum
@@ -10,9 +11,11 @@ class HaltState(StrEnum):
     """From free to closed; each state forbids what the one before it forbids, and more.
 
     ACTIVE        everything the limits allow.
-    HALT_ENTRIES  no order that opens or adds to a position; working entries and exits go on.
+    HALT_ENTRIES  no new order that opens or adds to a position; entries that already work may still fill, exits go on.
     REDUCE_ONLY   as HALT_ENTRIES, and working entries are cancelled: positions can only shrink.
     FLATTEN       as REDUCE_ONLY, and every position is closed at once without the strategy's help.
+
+    In every state an order that reduces a position is allowed.
     """
 
     ACTIVE = "ACTIVE"
