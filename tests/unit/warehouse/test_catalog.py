@@ -226,6 +226,7 @@ def test_nothing_outside_the_project_can_be_read(catalog: Catalog, sql: str) -> 
         "PREPARE p AS SELECT 1",
         "CREATE SECRET s (TYPE s3)",
         "CREATE MACRO m() AS 1",
+        "SELECT * FROM enable_logging()",
         "BEGIN TRANSACTION",
         "CHECKPOINT",
         "VACUUM",
@@ -263,11 +264,10 @@ def test_files_inside_the_data_folder_can_be_read_by_path(catalog: Catalog) -> N
     assert catalog.query(f"SELECT close FROM read_parquet('{path}')").to_pylist() == [{"close": 102.0}]
 
 
-def test_python_variables_are_no_tables(catalog: Catalog) -> None:
-    secret = pa.table({"password": ["x"]})
+def test_python_variables_are_no_tables(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warehouse.catalog.secret", pa.table({"password": ["x"]}), raising=False)
     with pytest.raises(QueryError, match="secret"):
         catalog.query("SELECT * FROM secret")
-    assert secret.num_rows == 1
 
 
 def test_the_published_file_answers_from_any_folder_and_holds_views_only(

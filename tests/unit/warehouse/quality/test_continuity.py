@@ -46,6 +46,23 @@ def test_a_crash_that_stays_is_no_spike(daily):
     assert daily().scale(200, 0.5).judge().check("spike_with_reversal")["passed"] is True
 
 
+def test_a_spike_of_which_half_stays_is_a_move(daily):
+    series = daily().scale(200, 1.25)
+    series.columns["close"][200] *= 1.28
+    series.columns["high"][200] *= 1.3
+    assert series.judge().check("spike_with_reversal")["passed"] is True
+
+
+def test_a_quiet_month_does_not_turn_an_ordinary_move_into_a_spike(daily):
+    series = daily()
+    steps = np.r_[0.0, np.diff(np.log(series.columns["close"]))]
+    steps[128:192] *= 0.02
+    steps[150:152] = [0.03, -0.03]
+    close = 100 * np.exp(np.cumsum(steps))
+    series.columns.update(open=close.copy(), high=close * 1.001, low=close * 0.999, close=close)
+    assert series.judge().check("spike_with_reversal")["measured"] == pytest.approx(6, abs=2)
+
+
 def test_a_spike_in_a_wild_month_is_measured_by_that_month(daily):
     series = daily()
     wild = np.where(np.arange(len(series)) % 2, 1.06, 1.0)

@@ -1,11 +1,13 @@
 """Tests of the report's files, JSON and page."""
 
+import dataclasses
 import json
 import re
 from datetime import date
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from warehouse.calendar import get_calendar
@@ -26,9 +28,7 @@ def report(daily) -> QualityReport:
 
 
 def renamed(report: QualityReport, symbol: str) -> QualityReport:
-    return QualityReport(
-        symbol, report.resolution, report.inspected_on, report.checks, report.findings, report.score, report.coverage
-    )
+    return dataclasses.replace(report, symbol=symbol)
 
 
 class _Page(HTMLParser):
@@ -122,6 +122,17 @@ def test_json_is_strict_and_says_null_for_what_is_unknown(report):
     }  # fmt: skip
 
 
+def test_json_says_null_for_what_is_not_finite(daily, tmp_path):
+    series = daily()
+    series.columns["close"][7] = np.inf
+    report = series.judge().report
+    [parsed] = json.loads(render_json([report]))
+    bad = [row for row in parsed["findings"] if row["rule"] == "non_positive_or_nan_price"]
+    assert bad[0]["value"] is None
+    assert "Infinity" not in render_json([report])
+    assert "Infinity" not in (write_report(Warehouse(tmp_path), report) / "report.json").read_text()
+
+
 def test_the_page_is_well_formed_and_says_what_was_found(report):
     page = _Page(render_html([report], get_calendar("XNYS")))
     assert page.open == []
@@ -171,6 +182,16 @@ def test_text_from_files_is_shown_as_text(daily):
     ]
     page = _Page(render_html([series.judge().report], get_calendar("XNYS")))
     assert fault in page.text
+    assert "script" not in page.tags
+
+
+def test_messages_are_shown_as_text(report):
+    fault = "<script>alert('x')</script>"
+    i = report.checks.schema.get_field_index("message")
+    checks = report.checks.set_column(i, "message", pa.array([fault] * report.checks.num_rows))
+    changed = dataclasses.replace(report, checks=checks)
+    page = _Page(render_html([changed], get_calendar("XNYS")))
+    assert page.text.count(fault) == checks.num_rows
     assert "script" not in page.tags
 
 
