@@ -12,6 +12,7 @@ without network, extensions, environment or settings.
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,19 +69,15 @@ class Catalog:
 
         Returns:
             The path written.
-
-        Raises:
-            QueryError: a file under the folders cannot be read.
         """
         self.data.mkdir(parents=True, exist_ok=True)
         target = self.data / CATALOG_FILE
-        temporary = self.data / f".{CATALOG_FILE}.{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
+        temporary = self.data / f".{CATALOG_FILE}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
         try:
             with duckdb.connect(config=dict(_CONFIG)) as connection:
                 connection.execute(f"ATTACH {quote(str(temporary))} AS published (STORAGE_VERSION 'v1.0.0')")
                 connection.execute("USE published")
-                _store_views(connection, self)
+                _create_views(connection, self, live=False)
                 connection.execute("USE memory")
                 connection.execute("DETACH published")
             _sync(temporary)
@@ -99,7 +96,7 @@ def _sandbox(catalog: Catalog) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET temp_directory = ''")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        _create_live_views(connection, catalog)
+        _create_views(connection, catalog, live=True)
         yield connection
 
 
@@ -153,21 +150,13 @@ def _reads_only(tree: object) -> bool:
     return True
 
 
-def _create_live_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+def _create_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog, *, live: bool) -> None:
     """All views; one over a file that cannot be read says so when it is queried, and leaves the others usable."""
-    for name, select in view_definitions(catalog.data, catalog.results, live=True).items():
+    for name, select in view_definitions(catalog.data, catalog.results, live=live).items():
         try:
             connection.execute(f"CREATE VIEW {name} AS {select}")
         except duckdb.Error as error:
             connection.execute(f"CREATE VIEW {name} AS SELECT error({quote(_one_sentence(error))}) AS unreadable")
-
-
-def _store_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    try:
-        for name, select in view_definitions(catalog.data, catalog.results, live=False).items():
-            connection.execute(f"CREATE VIEW {name} AS {select}")
-    except duckdb.Error as error:
-        raise QueryError(_one_sentence(error)) from error
 
 
 def _one_sentence(error: duckdb.Error) -> str:

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from research.result import RISK_EVENTS_SCHEMA
+from research.run_output import EQUITY_SCHEMA, FILLS_SCHEMA, ORDERS_SCHEMA, TRADES_SCHEMA
 from warehouse.catalog import Catalog
 from warehouse.errors import QueryError
 from warehouse.schema import BARS_SCHEMA, CLEAN_SCHEMA, QUALITY_SCHEMA, RAW_SCHEMA
@@ -17,7 +19,7 @@ from warehouse.symbols import encode_symbol
 
 VIEWS = {
     "raw_bars", "bars", "bars_unadjusted", "corporate_actions", "quarantine", "revisions", "quality",
-    "quality_findings", "backtests", "equity", "orders", "fills", "trades", "studies", "trials",
+    "quality_findings", "backtests", "equity", "orders", "fills", "trades", "risk_events", "studies", "trials",
 }  # fmt: skip
 
 
@@ -71,6 +73,20 @@ def test_empty_views_have_the_schemas_of_the_files_to_come(catalog: Catalog) -> 
     assert catalog.query("FROM quality").schema.equals(QUALITY_SCHEMA)
 
 
+@pytest.mark.parametrize(
+    ("view", "schema"),
+    [
+        ("equity", EQUITY_SCHEMA),
+        ("orders", ORDERS_SCHEMA),
+        ("fills", FILLS_SCHEMA),
+        ("trades", TRADES_SCHEMA),
+        ("risk_events", RISK_EVENTS_SCHEMA),
+    ],
+)
+def test_views_of_backtests_promise_what_a_backtest_writes(catalog: Catalog, view: str, schema: pa.Schema) -> None:
+    assert catalog.query(f"FROM {view}").schema.equals(pa.schema([pa.field("backtest_id", pa.string()), *schema]))
+
+
 def test_views_have_the_same_schema_with_files_as_without(catalog: Catalog) -> None:
     before = catalog.query("FROM bars").schema
     write_bars(catalog, "AAPL", bar())
@@ -108,6 +124,15 @@ def test_an_unreadable_file_is_named_by_its_view_and_leaves_the_others_usable(ca
     for view in ("bars_unadjusted", "bars"):
         with pytest.raises(QueryError, match=r"AAPL|unreadable"):
             catalog.query(f"SELECT * FROM {view}")
+
+
+def test_an_unreadable_file_does_not_stop_publishing(catalog: Catalog) -> None:
+    write_backtest(catalog, "0a1b")
+    write_bars(catalog, "AAPL", bar()).write_bytes(b"no parquet")
+    with duckdb.connect(str(catalog.publish()), read_only=True) as client:
+        assert client.sql("SELECT id FROM backtests").fetchall() == [("0a1b",)]
+        with pytest.raises(duckdb.Error, match="AAPL"):
+            client.sql("SELECT * FROM bars_unadjusted").fetchall()
 
 
 def test_backtests_show_what_was_run_and_null_for_a_metric_that_is_null(catalog: Catalog) -> None:
