@@ -11,7 +11,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +49,10 @@ class Int:
         least, most = self.valid or (self.low, self.high)
         _check_between(name, value, least, most)
         return value
+
+    def with_default(self, default: int) -> "Int":
+        """The same parameter with another default."""
+        return replace(self, default=default)
 
     def describe(self) -> str:
         """Default, type and searched range."""
@@ -94,6 +98,10 @@ class Float:
         _check_between(name, value, least, most)
         return float(value)
 
+    def with_default(self, default: float | None) -> "Float":
+        """The same parameter with another default."""
+        return replace(self, default=default)
+
     def describe(self) -> str:
         """Default, type and searched range."""
         step = f" step {self.step}" if self.step is not None else " log" if self.log else ""
@@ -134,6 +142,10 @@ class Choice:
         listed = ", ".join(map(str, self.options))
         hint = did_you_mean(value, map(str, self.options)) if isinstance(value, str) else ""
         raise ParameterError(f"{name} must be one of {listed}, not {value!r}.{hint}")
+
+    def with_default(self, default: object) -> "Choice":
+        """The same parameter with another default."""
+        return Choice(*self.options, default=default, tuned=self.tuned)
 
     def describe(self) -> str:
         """Default and options."""
@@ -198,6 +210,18 @@ class ParameterSpace:
     def tuned(self) -> dict[str, Parameter]:
         """The parameters that are worth searching: signals, not safety."""
         return {name: parameter for name, parameter in self.parameters.items() if parameter.tuned}
+
+    def with_defaults(self, values: Mapping[str, Any]) -> "ParameterSpace":
+        """This space with other defaults; names it does not have are left alone.
+
+        Raises:
+            ParameterError: a default is out of its valid range.
+        """
+        changed = {
+            name: parameter.with_default(values[name]) if name in values else parameter
+            for name, parameter in self.parameters.items()
+        }
+        return ParameterSpace(changed, self.constraints)
 
     def extended(self, more: "ParameterSpace") -> "ParameterSpace":
         """This space with the parameters of another added; the other's win where both have one.

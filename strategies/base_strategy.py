@@ -1,0 +1,218 @@
+"""The base of the library's strategies: parameters that are checked, per-symbol decisions, orders that are worked.
+
+Belongs here: what every risk-managed strategy shares. Does not belong here: signals (the library's modules), the way
+of an order (see `order_desk`), the decision whether it may go (see `risk`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import backtrader as bt
+from backtrader.strategy import MetaStrategy
+
+from risk.limits import Limits
+from strategies.order_desk import OrderDesk
+from strategies.parameters import Choice, Float, ParameterSpace
+
+
+class _DeclaresSpace(MetaStrategy):  # type: ignore[misc]
+    """Derives Backtrader's `params` from `space`, so that a parameter is declared once."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> "_DeclaresSpace":
+        own = body.get("space", ParameterSpace())
+        inherited = next((base.space for base in bases if hasattr(base, "space")), ParameterSpace())
+        plain = dict(body.get("params", ()))
+        space = inherited.with_defaults(plain).extended(own)
+        body["space"] = space
+        body["params"] = tuple({**own.defaults, **plain}.items())
+        made: _DeclaresSpace = super().__new__(cls, name, bases, body)
+        return made
+
+
+class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
+    """A strategy that declares its parameters, decides symbol by symbol at the close, and trades at the next open.
+
+    Parameters:
+        target_fraction: Part of equity that is invested when every symbol is; a symbol gets an equal share of it.
+            0.95 leaves 5 % for commission and for an open above the close.
+        cash_reserve: Part of the free cash that a single buy leaves untouched, for the same reason.
+        max_position_size: Largest position the strategy asks for, as a fraction of equity when it decides.
+        max_concentration: Largest part of equity in one symbol, as a fraction. Enforced by risk on every order, those
+            a subclass sends by itself included.
+        max_gross_exposure: Sum of all positions' absolute values over equity; off unless given. Enforced by risk.
+        max_daily_loss: Loss since the session's start, as a fraction of the equity at its start (0.02 is 2 %), after
+            which risk closes everything until the next session; off unless given.
+        max_drawdown: Fall from the highest equity, as a fraction, after which risk closes everything for good; off
+            unless given.
+        allow_short: Whether sell signals open short positions; otherwise they only close long ones. Enforced by risk.
+
+    An experiment's own limits hold beside these; of each limit the stricter one counts.
+
+    Declare parameters once, in `space`; their names become `self.p.<name>`, unknown names and bad values are refused.
+    Then write two methods:
+
+        class MyTrend(BaseStrategy):
+            space = ParameterSpace({"period": Int(10, 100, default=50, valid=(1, 1000))})
+
+            def indicators(self, data):
+                return {"average": bt.ind.SMA(data.close, period=self.p.period)}
+
+            def decide(self, data):
+                if data.close[0] > self.ind[data].average[0]:
+                    self.enter_long(data)
+                else:
+                    self.leave(data)
+
+    `decide` is called at each bar of each symbol whose own indicators are ready: a symbol that is listed years after
+    the others does not hold them up. A strategy that compares symbols overrides `decide_all` instead. Override `next`
+    only for something else entirely; the helpers below are worked from it.
+
+    A line `params = {"allow_short": True}` in a subclass changes the default of an inherited parameter.
+
+    Attributes:
+        family: What the library files the strategy under.
+        space: Every parameter with its range, those of the base included.
+        ind: What `indicators` returned for each data feed, by attribute: `self.ind[data].average[0]`.
+    """
+
+    family: ClassVar[str] = "custom"
+    space: ClassVar[ParameterSpace] = ParameterSpace(
+        {
+            "target_fraction": Float(0.1, 1.0, default=0.95, valid=(0.001, 10.0), tuned=False),
+            "cash_reserve": Float(0.0, 0.5, default=0.05, valid=(0.0, 0.99), tuned=False),
+            "max_position_size": Float(0.05, 1.0, default=1.0, valid=(0.0001, 10.0), tuned=False),
+            "max_concentration": Float(0.05, 1.0, default=1.0, valid=(0.0001, 10.0), tuned=False),
+            "max_gross_exposure": Float(0.1, 2.0, default=None, valid=(0.0001, 20.0), optional=True, tuned=False),
+            "max_daily_loss": Float(0.005, 0.1, default=None, valid=(0.0001, 1.0), optional=True, tuned=False),
+            "max_drawdown": Float(0.05, 0.5, default=None, valid=(0.0001, 1.0), optional=True, tuned=False),
+            "allow_short": Choice(False, True, tuned=False),
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        values = {name: getattr(self.p, name) for name in self.space.parameters}
+        self.space.validate(values, owner=type(self).__name__)
+        self._desk = OrderDesk(self, cash_reserve=self.p.cash_reserve)
+        self._seen = dict.fromkeys(self.datas, 0)
+        self.ind: dict[Any, SimpleNamespace] = {}
+        self._warmup: dict[Any, int] = {}
+        for data in self.datas:
+            lines = self.indicators(data)
+            self.ind[data] = SimpleNamespace(**lines)
+            self._warmup[data] = max((line._minperiod for line in lines.values()), default=1)
+
+    # ------------------------------------------------------------------ what a strategy writes
+
+    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
+        """Backtrader indicators of one symbol by name; they may read this symbol's lines only.
+
+        Backtrader computes an expression over two feeds bar number by bar number, not day by day: where one symbol
+        starts later it mixes days. Compare symbols in `decide_all`.
+        """
+        return {}
+
+    def decide(self, data: bt.feed.DataBase) -> None:
+        """Look at one symbol's closed bar and say where to be; orders execute at later bars."""
+
+    def decide_all(self, ready: Sequence[bt.feed.DataBase]) -> None:
+        """Decide for every symbol that has a new bar and ready indicators, in the order of the experiment."""
+        for data in ready:
+            self.decide(data)
+
+    def positions_at_most(self) -> int:
+        """Among how many positions `target_fraction` is split: all symbols, unless a strategy holds fewer."""
+        return len(self.datas)
+
+    # ------------------------------------------------------------------ what a strategy says
+
+    def enter_long(self, data: bt.feed.DataBase, *, weight: float | None = None, stop: float | None = None) -> None:
+        """Be long; nothing happens where the symbol is long or on its way.
+
+        Args:
+            data: the symbol.
+            weight: fraction of equity; the symbol's equal share of `target_fraction` when not given.
+            stop: price of a protective stop order, kept at the size of the position.
+        """
+        self._desk.enter(data, self._capped(weight), stop=stop)
+
+    def enter_short(self, data: bt.feed.DataBase, *, weight: float | None = None, stop: float | None = None) -> None:
+        """Be short, or where `allow_short` is off only no longer long; arguments as of `enter_long`."""
+        if self.p.allow_short:
+            self._desk.enter(data, -self._capped(weight), stop=stop)
+        elif self.side(data) > 0:
+            self.leave(data)
+
+    def leave(self, data: bt.feed.DataBase) -> None:
+        """Be flat; an order that works towards a position is cancelled."""
+        self._desk.leave(data)
+
+    def protect(self, data: bt.feed.DataBase, price: float) -> None:
+        """Put the protective stop of the symbol's position at a price, or move it there."""
+        self._desk.protect(data, price)
+
+    def side(self, data: bt.feed.DataBase) -> int:
+        """1 long, -1 short, 0 flat: where the symbol is, or is on its way to."""
+        return self._desk.side(data)
+
+    def pending(self, data: bt.feed.DataBase) -> bool:
+        """Whether the symbol is on its way to a position that is not there yet."""
+        return self._desk.pending(data)
+
+    @classmethod
+    def limits_for(cls, params: Mapping[str, Any]) -> Limits:
+        """The limits that these parameters mean.
+
+        Raises:
+            ParameterError: a parameter is unknown or its value is wrong.
+        """
+        values = cls.space.validate(params, owner=cls.__name__)
+        return Limits(
+            max_position_fraction=values["max_concentration"],
+            max_gross_exposure=values["max_gross_exposure"],
+            max_daily_loss_fraction=values["max_daily_loss"],
+            max_drawdown=values["max_drawdown"],
+            allow_shorting=values["allow_short"],
+        )
+
+    def limits(self) -> Limits:
+        """The limits that this strategy's parameters mean; they can only tighten an experiment's."""
+        return self.limits_for({name: getattr(self.p, name) for name in self.space.parameters})
+
+    # ------------------------------------------------------------------ what Backtrader calls
+
+    def prenext(self) -> None:
+        """Some symbol is not ready yet; the others trade."""
+        self._step()
+
+    def next(self) -> None:
+        """Every symbol has been ready once."""
+        self._step()
+
+    def notify_order(self, order: bt.Order) -> None:
+        """Keep stops in step with fills as soon as they are known."""
+        if order.data in self._seen:
+            self._desk.on_order(order.data)
+
+    # ------------------------------------------------------------------ inside
+
+    def _step(self) -> None:
+        seen = self._seen
+        fresh = []
+        for data in self.datas:
+            bars = len(data)
+            if bars > seen[data]:
+                seen[data] = bars
+                fresh.append(data)
+                self._desk.settle(data)
+        ready = [data for data in fresh if seen[data] >= self._warmup[data] and math.isfinite(data.close[0])]
+        if ready:
+            self.decide_all(ready)
+        for data in fresh:
+            self._desk.pursue(data)
+
+    def _capped(self, weight: float | None) -> float:
+        wanted = self.p.target_fraction / self.positions_at_most() if weight is None else weight
+        return float(min(wanted, self.p.max_position_size, self.p.max_concentration))

@@ -1,0 +1,224 @@
+"""From a wanted position to orders, one symbol at a time.
+
+Belongs here: sending, not sending twice, carrying over, trying again, keeping a stop order in step with the position.
+Does not belong here: when to want a position (a strategy), how large it may be (see `sizing` and `risk`).
+
+A strategy says which side it wants to be on; the desk works until the position is there or the broker has said no:
+
+- While an order works, the same wish sends nothing. A partial fill is an order that still works.
+- A wish against a working order cancels it first; the new order is sent when the cancellation is confirmed, which a
+  simulated broker does at once and a real one after a while.
+- An entry that the cash did not pay for (the open was higher than the close) is sized again at the next bar, a few
+  times. An entry that risk or the broker refused is given up. An exit is never given up.
+- From one side to the other is one order, so that a reversal costs one commission. If it is refused, the old
+  position is closed.
+- A protective stop has the size of the position, from the first partial fill on, and goes when the position goes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import backtrader as bt
+
+from strategies.sizing import target_shares
+
+_ENTRY_TRIES = 3
+
+
+@dataclass(slots=True)
+class _Wish:
+    """A position that is not there yet. `weight` is a signed fraction of equity, 0 to be flat."""
+
+    weight: float
+    order: Any = None
+    tries: int = 0
+
+    @property
+    def works(self) -> bool:
+        return self.order is not None and self.order.alive()
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The protective stop of the position on `side`."""
+
+    price: float
+    side: int
+    order: Any = None
+
+
+class OrderDesk:
+    """Works the orders of one strategy; every method takes the data feed of the symbol.
+
+    Args:
+        strategy: whose orders these are.
+        cash_reserve: fraction of the free cash that a buy leaves untouched.
+    """
+
+    def __init__(self, strategy: bt.Strategy, *, cash_reserve: float) -> None:
+        self._strategy = strategy
+        self._cash_reserve = cash_reserve
+        self._wishes: dict[Any, _Wish] = {}
+        self._stops: dict[Any, _Stop] = {}
+        self._sent: dict[Any, list[Any]] = {}
+
+    def side(self, data: bt.feed.DataBase) -> int:
+        """1, -1 or 0: where the symbol is or is on its way to."""
+        wish = self._wishes.get(data)
+        return _sign(self._held(data) if wish is None else wish.weight)
+
+    def pending(self, data: bt.feed.DataBase) -> bool:
+        """Whether the symbol is on its way: something wanted is not there yet."""
+        return data in self._wishes
+
+    def enter(self, data: bt.feed.DataBase, weight: float, *, stop: float | None = None) -> None:
+        """Be on the side of `weight`, a signed fraction of equity, with a protective stop at the price `stop`.
+
+        Does nothing while the symbol is on that side or on its way to it.
+        """
+        side = _sign(weight)
+        if not side or self.side(data) == side:
+            return
+        self._wishes[data] = _Wish(weight)
+        self._stops.pop(data, None)
+        if stop is not None:
+            self._stops[data] = _Stop(stop, side)
+        self.pursue(data)
+
+    def leave(self, data: bt.feed.DataBase) -> None:
+        """Be flat; does nothing while the symbol is flat or on its way to it."""
+        if not self.side(data):
+            return
+        self._wishes[data] = _Wish(0.0)
+        self._stops.pop(data, None)
+        self.pursue(data)
+
+    def protect(self, data: bt.feed.DataBase, price: float) -> None:
+        """Put the protective stop of the symbol's side at a price, or move it there."""
+        side = self.side(data)
+        if not side:
+            return
+        stop = self._stops.setdefault(data, _Stop(price, side))
+        stop.price = price
+        self._keep_stop(data)
+
+    def settle(self, data: bt.feed.DataBase) -> None:
+        """Take note of what became of the symbol's order since the last bar."""
+        wish = self._wishes.get(data)
+        if wish is None or wish.order is None or wish.works:
+            return
+        status = wish.order.status
+        if not wish.weight:
+            self._finish(data, done=not self._held(data), again=True)
+        elif status == bt.Order.Completed:
+            self._finish(data, done=True)
+        else:
+            self._finish(data, done=False, again=status == bt.Order.Margin and wish.tries < _ENTRY_TRIES)
+
+    def pursue(self, data: bt.feed.DataBase) -> None:
+        """Send what is missing to the wanted position, unless an order is on its way."""
+        wish = self._wishes.get(data)
+        if wish is not None and not wish.works and self._withdrawn(data):
+            self._send(data, wish)
+        self._keep_stop(data)
+
+    def on_order(self, data: bt.feed.DataBase) -> None:
+        """React between bars to news of an order: a fill wants its stop, a cancellation may free the way."""
+        wish = self._wishes.get(data)
+        if wish is not None and wish.order is None and not self._working(data):
+            self.pursue(data)
+        else:
+            self._keep_stop(data)
+
+    # ------------------------------------------------------------------ orders
+
+    def _send(self, data: bt.feed.DataBase, wish: _Wish) -> None:
+        held = self._held(data)
+        size = self._target(data, wish.weight, held) - held
+        wish.tries += 1
+        if size:
+            wish.order = self._order(data, size, exectype=bt.Order.Market)
+        elif not wish.weight or wish.tries >= _ENTRY_TRIES:
+            self._finish(data, done=not wish.weight)
+
+    def _order(self, data: bt.feed.DataBase, size: float, **terms: object) -> Any:  # noqa: ANN401 (Backtrader's order)
+        send = self._strategy.buy if size > 0 else self._strategy.sell
+        order = send(data=data, size=abs(size), **terms)
+        if order is not None:
+            self._sent.setdefault(data, []).append(order)
+        return order
+
+    def _finish(self, data: bt.feed.DataBase, *, done: bool, again: bool = False) -> None:
+        """End a wish, or keep it for another try; a reversal given up on half-way still has a position to close."""
+        wish = self._wishes[data]
+        if not done and again:
+            wish.order = None
+            return
+        del self._wishes[data]
+        if not done and self._held(data) * wish.weight < 0:
+            self.leave(data)
+
+    def _working(self, data: bt.feed.DataBase) -> list[Any]:
+        alive = [order for order in self._sent.get(data, ()) if order.alive()]
+        self._sent[data] = alive
+        return alive
+
+    def _withdrawn(self, data: bt.feed.DataBase) -> bool:
+        """Cancel the symbol's working orders; whether the broker has confirmed all of it."""
+        for order in self._working(data):
+            self._strategy.cancel(order)
+        return not self._working(data)
+
+    # ------------------------------------------------------------------ size
+
+    def _held(self, data: bt.feed.DataBase) -> float:
+        return float(self._strategy.getposition(data).size)
+
+    def _target(self, data: bt.feed.DataBase, weight: float, held: float) -> float:
+        return target_shares(
+            weight,
+            equity=self._strategy.broker.getvalue(),
+            price=data.close[0],
+            held=held,
+            free_cash=self._free_cash(),
+            cash_reserve=self._cash_reserve,
+        )
+
+    def _free_cash(self) -> float:
+        """Cash less what working buys will cost, plus what working sales of shares held will bring."""
+        cash = float(self._strategy.broker.getcash())
+        for data, wish in self._wishes.items():
+            if wish.works:
+                missing = wish.order.executed.remsize
+                sold = max(missing, -max(self._held(data), 0.0))
+                cash -= (missing if missing > 0 else sold) * data.close[0]
+        return cash
+
+    # ------------------------------------------------------------------ stops
+
+    def _keep_stop(self, data: bt.feed.DataBase) -> None:
+        """Keep the stop order equal to the position it protects."""
+        stop = self._stops.get(data)
+        if stop is None:
+            return
+        held = self._held(data)
+        if held * stop.side > 0:
+            self._renew_stop(data, stop, -held)
+        elif data not in self._wishes:
+            del self._stops[data]
+            self._withdrawn(data)
+
+    def _renew_stop(self, data: bt.feed.DataBase, stop: _Stop, size: float) -> None:
+        order = stop.order
+        if order is not None and order.alive():
+            if math.isclose(order.executed.remsize, size) and order.created.price == stop.price:
+                return
+            self._strategy.cancel(order)
+            if order.alive():
+                return
+        stop.order = self._order(data, size, exectype=bt.Order.Stop, price=stop.price)
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)
