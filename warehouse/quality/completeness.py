@@ -79,7 +79,7 @@ def _missing_sessions(evidence: Evidence, _: float) -> Outcome:
         return not_computed("The calendar knows no session in the symbol's life.")
     offences = Offences.of(
         life.session[runs.first], runs.length.astype(np.float64), day_texts(life.session[runs.first]), " to ",
-        day_texts(life.session[runs.last]), ": ", runs.length, " sessions without a bar",
+        day_texts(life.session[runs.last]), ", sessions without a bar: ", runs.length,
     )  # fmt: skip
     count = int(runs.length.sum())
     return Outcome(count, f"{number(count, 'session')} of {len(life):,} without a bar.", offences)
@@ -159,7 +159,7 @@ def _missing_minutes(evidence: Evidence, _: float) -> Outcome:
     runs = Absences.of(~slots.found, slots.first_of_session)
     count = int(runs.length.sum())
     offences = Offences.of(
-        slots.session[runs.first], runs.length.astype(np.float64), runs.length, " bars missing, closes ",
+        slots.session[runs.first], runs.length.astype(np.float64), "bars missing: ", runs.length, ", closes ",
         time_texts(slots.close[runs.first]), " to ", time_texts(slots.close[runs.last]), " UTC",
         ts=slots.close[runs.first],
     )  # fmt: skip

@@ -25,7 +25,7 @@ def test_missing_sessions_are_counted_and_given_as_runs(daily):
     assert (check["measured"], check["passed"], check["severity"]) == (4, False, "WARN")
     first, second = judged.findings("missing_sessions")
     assert (first["session"], first["value"], first["ts"]) == (date(2023, 1, 18), 3, None)
-    assert first["detail"] == "2023-01-18 to 2023-01-20: 3 sessions without a bar"
+    assert first["detail"] == "2023-01-18 to 2023-01-20, sessions without a bar: 3"
     assert second["value"] == 1
 
 
@@ -63,7 +63,7 @@ def test_missing_minutes_are_given_with_their_closes(intraday):
     [row] = judged.findings("missing_minutes")
     assert (row["session"], row["value"]) == (date(2024, 11, 26), 3)
     assert row["ts"] == datetime(2024, 11, 26, 14, 41, tzinfo=UTC)
-    assert row["detail"] == "3 bars missing, closes 2024-11-26 14:41 to 2024-11-26 14:43 UTC"
+    assert row["detail"] == "bars missing: 3, closes 2024-11-26 14:41 to 2024-11-26 14:43 UTC"
 
 
 def test_an_absence_does_not_run_on_into_the_next_session(intraday):
