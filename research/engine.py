@@ -16,8 +16,6 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 import pyarrow as pa
-from risk.guard import RiskGuard
-from strategies.registry import load_strategy, resolve_params
 
 from broker.costs import CostModel
 from research.accounting import require_balanced
@@ -30,8 +28,10 @@ from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
 from research.simulated_broker import SimulatedBroker
 from research.trades import trades_from_fills
+from risk.guard import RiskGuard
 from risk.limits import Limits
 from strategies.errors import StrategyError
+from strategies.registry import load_strategy, resolve_params
 from warehouse.calendar import TradingCalendar, get_calendar
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -167,9 +167,13 @@ def _warmed_up(cerebro: bt.Cerebro, prepared: PreparedRun) -> datetime | None:
 
 
 def _limits(experiment: Experiment, strategy: type[bt.Strategy], params: Mapping[str, Any]) -> Limits:
-    """The experiment's limits, tightened by the strategy's own if it has any."""
-    own = getattr(strategy, "limits", None)
-    return experiment.limits if own is None else experiment.limits.tightest(own(**params))
+    """The experiment's limits, tightened by the strategy's own if it has any.
+
+    A daily bar is known at the close only, when it is too late to be flat before it: that limit is left out.
+    """
+    own = getattr(strategy, "limits_for", None)
+    limits = experiment.limits if own is None else experiment.limits.tightest(own(params))
+    return limits if experiment.resolution.intraday else limits.model_copy(update={"flat_before_close_minutes": None})
 
 
 def _session_of(clock: Clock) -> Callable[[datetime], date]:

@@ -23,7 +23,7 @@ class OrderRecord:
     approved: float
     price: float | None
     limit_price: float | None
-    protective: bool  # a bracket's child: may only reduce the position
+    protective: bool  # may only reduce the position: a bracket's child, or so decided by the guard
     newest_bar: float  # day number of the newest bar known at submission; fills need a newer one
     order: Any  # the live Backtrader order
     by_guard: bool = False

@@ -17,7 +17,6 @@ from research.feed import SymbolBars
 from research.run_output import RunOutput
 
 _FEES_OF_PROFIT = 0.30
-_FREE = "none"
 
 
 def remarks(
@@ -35,8 +34,7 @@ def remarks(
 
 
 def _about_costs(experiment: Experiment, output: RunOutput) -> Iterator[str]:
-    if experiment.costs.model == _FREE:
-        yield "Costs are 'none': no commission is charged, so the result is better than any account could achieve."
+    yield from experiment.costs.build().notices
     gross = sum(output.trades["gross_profit"].to_pylist()) + output.open_profit
     if gross > 0 and output.commission > _FEES_OF_PROFIT * gross:
         share = output.commission / gross
@@ -114,8 +112,16 @@ _LATE_DAYS = 10  # longer than any run of closed days; a shorter gap is a holida
 
 
 def _about_limits(experiment: Experiment) -> Iterator[str]:
-    if not experiment.resolution.intraday and experiment.limits.flat_before_close_minutes is not None:
+    minutes, bar = experiment.limits.flat_before_close_minutes, experiment.resolution.length
+    if minutes is None:
+        return
+    if not experiment.resolution.intraday:
         yield "limits.flat_before_close_minutes has no effect on daily bars: a daily bar is known at the close only."
+    elif minutes * 60 < bar.total_seconds():
+        yield (
+            f"limits.flat_before_close_minutes {minutes:g} is shorter than a {experiment.resolution} bar: positions are"
+            f" closed at the next session's open, not before the close."
+        )
 
 
 def _about_the_benchmark(experiment: Experiment, benchmark: pa.Table | None) -> Iterator[str]:

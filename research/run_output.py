@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
-from risk.events import RiskEvent
 
+from risk.events import RiskEvent
 from risk.states import HaltState
 from warehouse.schema import UTC_US
 

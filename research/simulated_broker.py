@@ -31,13 +31,13 @@ from typing import Any
 import backtrader as bt
 from backtrader.order import Order
 from backtrader.position import Position
-from risk.decision import Holding, OrderRequest, Portfolio, Verdict, WorkingOrder
-from risk.guard import RiskGuard
 
 from broker.costs import CostModel
 from research.clock import Clock
 from research.errors import ResearchError
 from research.recorder import FillRecord, OrderRecord, Recorder
+from risk.decision import Holding, OrderRequest, Portfolio, Verdict, WorkingOrder
+from risk.guard import RiskGuard
 from risk.states import HaltState
 
 _KINDS = {
@@ -134,8 +134,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         clock = self._clock
         if clock.days_passed[bar]:
             self._commissions.session = clock.sessions[bar]
-            if self.positions or self.cash:
-                self._book_interest(bar)
+            self._book_interest(bar)
         while self._toactivate:
             self._toactivate.popleft().activate()
         if self.submitted:
@@ -168,11 +167,11 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _book_interest(self, bar: int) -> None:
         """Charge and pay for the nights since the last session, on the closes before this bar."""
-        shorts = longs = 0.0
-        for data, position in self.positions.items():
-            if position.size:
-                value = position.size * data.close[-1 if self._has_bar(data) else 0]
-                longs, shorts = (longs + value, shorts) if value > 0 else (longs, shorts - value)
+        shorts = 0.0
+        if self._trade_profit:
+            for data, position in self.positions.items():
+                if position.size < 0:
+                    shorts -= position.size * data.close[-1 if self._has_bar(data) else 0]
         interest = self._costs.financing.accrued(self.cash, shorts, self._clock.days_passed[bar])
         if interest:
             self.cash += interest
@@ -208,6 +207,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             decision = self._guard.review(self._request(order, record), self._portfolio())
             reason = None if decision.verdict is Verdict.ALLOW else decision.reason
             record.approved = 0.0 if decision.verdict is Verdict.REFUSE else decision.quantity
+            record.protective = record.protective or decision.reduces_only
         else:
             record.approved = 0.0
         record.reason = record.reason or reason
@@ -253,8 +253,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             (not self._running or self._bar < 0, "submitted outside the bars of the backtest"),
             (not len(order.data), f"{record.symbol} has no bar yet"),
             (order.exectype == Order.Historical, "an order that brings its own price is no order a broker takes"),
-            (not math.isfinite(size) or not size or (size > 0) != order.isbuy(), f"size {size!r} is no quantity"),
             (parent is not None and not self._leads(parent, order), "its parent order is not working"),
+            (not math.isfinite(size) or not size or (size > 0) != order.isbuy(), f"size {size!r} is no quantity"),
             (not record.by_guard and self._closing(record.symbol), "the risk guard is closing this position"),
         )
         return next((reason for applies, reason in obstacles if applies), None)
