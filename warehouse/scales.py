@@ -16,18 +16,19 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 _SAME = 1e-9  # relative; below it two prices are the same number
-_ROUNDING = 0.006  # vendors round adjusted prices to cents: half a cent, and a little
+_ROUNDING = 0.0105  # vendors round adjusted prices to cents: half a cent on either of two prices, and a little
 _LEAST_CHANGE = 1e-4  # no dividend worth adjusting for is smaller
 _NEEDED_SHARE = 0.6  # of the overlapping bars must move together
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive overlapping bars, positions `first` to `last`, whose new prices are old prices x `level`."""
+    """Overlapping bars, `count` of those at positions `first` to `last`, whose new prices are old prices x `level`."""
 
     first: int
     last: int
     level: float
+    count: int
 
 
 def share_ratio(ratio: float, tolerance: float = 1e-5) -> float | None:
@@ -56,11 +57,11 @@ def find_runs(old: Floats, new: Floats) -> list[Run]:
     tolerance = _tolerance(old, new)
     together = np.abs(ratios / row_ratio[:, None] - 1).max(axis=1) <= tolerance
     rows = np.flatnonzero(together)
-    if len(rows) < max(1.0, _NEEDED_SHARE * len(old)):
+    if not len(rows):
         return []
-    runs = [_run(ratios, part) for part in _split_where_level_changes(row_ratio, tolerance, rows)]
-    runs = _without_lonely(runs)
-    return runs if any(run.level != 1.0 for run in runs) else []
+    runs = _without_lonely([_run(ratios, part) for part in _split_where_level_changes(row_ratio, tolerance, rows)])
+    explained = sum(run.count for run in runs) >= _NEEDED_SHARE * len(old)
+    return runs if explained and any(run.level != 1.0 for run in runs) else []
 
 
 def levels_at(runs: list[Run], positions: Ints) -> Floats:
@@ -97,7 +98,7 @@ def _run(ratios: Floats, rows: Ints) -> Run:
         level = 1.0
     else:
         level = (share_ratio(level, noise + _LEAST_CHANGE) if not 0.8 < level < 1.25 else None) or level
-    return Run(int(rows[0]), int(rows[-1]), level)
+    return Run(int(rows[0]), int(rows[-1]), level, len(rows))
 
 
 def _without_lonely(runs: list[Run]) -> list[Run]:
@@ -106,7 +107,7 @@ def _without_lonely(runs: list[Run]) -> list[Run]:
     joined = inner[:1]
     for run in inner[1:]:
         if abs(run.level / joined[-1].level - 1) <= _LEAST_CHANGE:
-            joined[-1] = Run(joined[-1].first, run.last, joined[-1].level)
+            joined[-1] = Run(joined[-1].first, run.last, joined[-1].level, joined[-1].count + run.count)
         else:
             joined.append(run)
     return joined

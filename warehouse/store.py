@@ -45,7 +45,7 @@ class Warehouse:
         """Symbols that have raw or clean bars, sorted."""
         raw = self.root / "raw" / resolution.value
         clean = self.root / "clean" / f"resolution={resolution.value}"
-        names = [p.name for p in raw.glob("*") if p.is_dir()] if raw.is_dir() else []
+        names = [p.name for p in raw.glob("[!.]*") if p.is_dir()] if raw.is_dir() else []
         names += [p.name.removeprefix("symbol=") for p in clean.glob("symbol=*")] if clean.is_dir() else []
         return sorted({decode_symbol(name) for name in names})
 

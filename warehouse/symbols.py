@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from warehouse.errors import InvalidRequestError
 
+_LONGEST = 200  # file systems allow 255 bytes; endings and temporary names need some
 _SAFE = re.compile(r"[A-Z0-9\-.@]")
 
 
@@ -20,7 +21,8 @@ def encode_symbol(symbol: str) -> str:
     """File- and partition-safe form of a symbol; `decode_symbol` gives the symbol back.
 
     Raises:
-        InvalidRequestError: the symbol is empty, padded with blanks, or longer than 64 characters.
+        InvalidRequestError: the symbol is empty, padded with blanks, longer than 64 characters, or holds what
+            cannot be printed.
 
     >>> encode_symbol("BRK B"), encode_symbol("EUR.USD"), encode_symbol("BF/B")
     ('BRK%20B', 'EUR.USD', 'BF%2FB')
@@ -34,13 +36,26 @@ def encode_symbol(symbol: str) -> str:
             encoded.append(char)
         else:
             encoded.append("".join(f"%{byte:02X}" for byte in char.encode()))
-    return "".join(encoded)
+    name = "".join(encoded)
+    if len(name) > _LONGEST:
+        raise InvalidRequestError(f"symbol: {symbol!r} is too long for a file name.")
+    return name
 
 
 def decode_symbol(encoded: str) -> str:
     """The symbol behind an encoded form.
 
+    Raises:
+        InvalidRequestError: no symbol has this encoded form.
+
     >>> decode_symbol("BRK%20B")
     'BRK B'
     """
-    return unquote(encoded)
+    try:
+        symbol = unquote(encoded, errors="strict")
+        valid = encode_symbol(symbol) == encoded
+    except (UnicodeDecodeError, InvalidRequestError):
+        valid = False
+    if not valid:
+        raise InvalidRequestError(f"symbol: {encoded!r} is not an encoded symbol.")
+    return symbol
