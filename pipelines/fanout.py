@@ -19,13 +19,13 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from strategies.errors import StrategyError
 
 from pipelines.errors import PipelineError
 from pipelines.keys import ERROR_FACT, UNCHANGED_FACT
 from pipelines.stamps import Stamp, read_stamp, write_stamp
 from research.errors import ResearchError
 from risk.errors import RiskError
+from strategies.errors import StrategyError
 from warehouse.errors import WarehouseError
 
 _SAID_ON_PURPOSE = (WarehouseError, RiskError, StrategyError, ResearchError, PipelineError)

@@ -81,9 +81,18 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
+_BARS = [
+    dg.AssetDep(symbol_asset_key(name, resolution), partition_mapping=dg.AllPartitionMapping())
+    for resolution in PREFIXES
+    for name in ("clean_bars", "quality_report")
+]
+"""Dagster cannot know which symbols an experiment names, so every symbol counts as an input of every experiment;
+one whose own bars did not change is found unchanged by its id and costs nothing."""
+
+
 @dg.asset(
     key=BACKTESTS,
-    deps=[symbol_asset_key(name, r) for r in PREFIXES for name in ("clean_bars", "quality_report")],
+    deps=_BARS,
     partitions_def=experiment_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     dagster_type=dg.Nothing,
