@@ -26,22 +26,29 @@ Start with `barloom demo`; look at the runs with `barloom ui`.
 """
 
 
+_COMMANDS = {
+    "demo": ("demo:demo", "Raw bars to leaderboard on the market data that ships with barloom."),
+    "ui": ("ui:ui", "Open the Dagster UI of this folder."),
+    "download": ("data:download", "Fetch what the warehouse lacks, clean it and judge its quality."),
+    "quality": ("data:quality", "Judge the cleaned bars; exit code 1 when an ERROR stands."),
+    "sql": ("data:sql", "Ask the warehouse a question in SQL, read-only."),
+    "backtest": ("backtests:backtest", "Run one backtest."),
+    "show": ("backtests:show", "Show one backtest: figures, warnings, risk events and files."),
+    "compare": ("backtests:compare", "Put several backtests side by side."),
+    "reproduce": ("backtests:reproduce", "Run a backtest again; exit code 1 when something differs."),
+    "check-lookahead": ("backtests:check_lookahead", "Prove that a strategy sees only closed bars."),
+    "leaderboard": ("backtests:leaderboard", "Rank the latest backtest of every experiment."),
+    "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
+    "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
+}
+"""Command -> (module:function under `pipelines.cli`, summary); a module is imported when its command is used."""
+
+
 def build_app() -> App:
     """All commands; their modules are imported when one of them is used or listed."""
     app = App(name="barloom", help=_HELP, version_flags=["--version"], help_format="markdown")
-    app.command("pipelines.cli.demo:demo", name="demo")
-    app.command("pipelines.cli.ui:ui", name="ui")
-    app.command("pipelines.cli.data:download", name="download")
-    app.command("pipelines.cli.data:quality", name="quality")
-    app.command("pipelines.cli.data:sql", name="sql")
-    app.command("pipelines.cli.backtests:backtest", name="backtest")
-    app.command("pipelines.cli.backtests:show", name="show")
-    app.command("pipelines.cli.backtests:compare", name="compare")
-    app.command("pipelines.cli.backtests:reproduce", name="reproduce")
-    app.command("pipelines.cli.backtests:check_lookahead", name="check-lookahead")
-    app.command("pipelines.cli.backtests:leaderboard", name="leaderboard")
-    app.command("pipelines.cli.strategies:strategies", name="strategies")
-    app.command("pipelines.cli.strategies:new", name="new")
+    for name, (place, summary) in _COMMANDS.items():
+        app.command(f"pipelines.cli.{place}", name=name, help=summary)
     return app
 
 

@@ -6,6 +6,7 @@ Belongs here: Arrow or rows -> rich tables, number formats. Does not belong here
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-UNKNOWN = "unknown"
-"""What is shown for a value that was not measured."""
+_NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+( %| d)?|unknown|")
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
@@ -45,46 +45,6 @@ def say(text: str) -> None:
     _console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def percent(value: float | None) -> str:
-    """A fraction as percent with sign.
-
-    >>> percent(0.1234), percent(None)
-    ('+12.34%', 'unknown')
-    """
-    return UNKNOWN if _missing(value) else f"{value:+.2%}"
-
-
-def ratio(value: float | None) -> str:
-    """A plain ratio with two decimals.
-
-    >>> ratio(1.234), ratio(float("nan"))
-    ('1.23', 'unknown')
-    """
-    return UNKNOWN if _missing(value) else f"{value:.2f}"
-
-
-def money(value: float | None) -> str:
-    """An amount with thousands separators and cents.
-
-    >>> money(12345.678)
-    '12,345.68'
-    """
-    return UNKNOWN if _missing(value) else f"{value:,.2f}"
-
-
-def count(value: float | None) -> str:
-    """A whole number with thousands separators.
-
-    >>> count(1200)
-    '1,200'
-    """
-    return UNKNOWN if _missing(value) else f"{value:,.0f}"
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
 def _console() -> Any:  # noqa: ANN401  # rich is imported late
     from rich.console import Console
 
@@ -110,7 +70,7 @@ def _is_numeric(value: object) -> bool:
         return False
     if isinstance(value, int | float) or value is None:
         return True
-    return isinstance(value, str) and (value == UNKNOWN or value.lstrip("+-")[:1].isdigit())
+    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,270 @@
+"""`barloom backtest`, `show`, `compare`, `reproduce`, `check-lookahead` and `leaderboard`.
+
+Belongs here: backtests from the terminal. Does not belong here: running or measuring them.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from pipelines.cli.results import print_leaderboard, print_result, print_results
+from pipelines.cli.runs import progress_bar, report_failures, unique
+from pipelines.cli.tables import print_json, print_rows, say
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from research.experiment import Experiment
+
+
+def backtest(
+    *,
+    strategy: str | None = None,
+    symbols: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
+    start: date | None = None,
+    end: date | None = None,
+    cash: float = 100_000.0,
+    resolution: str = "Daily",
+    params: str | None = None,
+    params_file: Path | None = None,
+    costs: str = "ibkr_fixed",
+    benchmark: str | None = None,
+    adjust: Literal["all", "splits", "none"] = "all",
+    name: str | None = None,
+    project: str | None = None,
+    asset_class: str | None = None,
+    strategy_family: str | None = None,
+    team: str | None = None,
+    status: Literal["research", "testing", "production", "archived"] = "research",
+    experiment: str | None = None,
+    rerun: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run one backtest; symbols that the warehouse lacks are downloaded first.
+
+    Args:
+        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`.
+        symbols: One or more symbols; the first is the strategy's `data`.
+        start: First session (YYYY-MM-DD).
+        end: Last session.
+        cash: Starting cash.
+        resolution: Daily, Hour or Minute.
+        params: Strategy parameters as JSON, for example '{"sma_short": 10}'.
+        params_file: Strategy parameters in a JSON file.
+        costs: Cost model: ibkr_fixed, ibkr_tiered or none.
+        benchmark: Symbol to compare with; the first symbol unless given.
+        adjust: Price adjustment of the bars.
+        name: Name of the experiment; made from strategy and symbols unless given.
+        project: Tag of the result.
+        asset_class: Tag of the result.
+        strategy_family: Tag of the result.
+        team: Tag of the result.
+        status: Tag of the result.
+        experiment: Name of an experiment in `experiments/` to run instead of naming a strategy here.
+        rerun: Compute again even when the result is there.
+    """
+    if experiment is not None:
+        return run_experiments([_name_of(experiment)], rerun=rerun)
+    if strategy is None or not symbols or start is None or end is None:
+        raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
+    from pipelines.runs import record_experiment
+    from research.experiment import Experiment
+
+    tags = {
+        "project": project, "asset_class": asset_class, "strategy_family": strategy_family, "team": team,
+        "status": status,
+    }  # fmt: skip
+    fields: dict[str, Any] = {
+        "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
+        "resolution": resolution, "params": _params(params, params_file), "costs": {"model": costs},
+        "benchmark": benchmark, "adjust": adjust, "tags": {key: tag for key, tag in tags.items() if tag is not None},
+    }  # fmt: skip
+    built = Experiment.build(**fields, **({"name": name} if name else {}))
+    return run_experiments([record_experiment(built)], rerun=rerun)
+
+
+def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+    """Show one backtest: figures, warnings, risk events and files.
+
+    Args:
+        result_id: Id of the backtest, or its beginning.
+        as_json: Print the stored JSON.
+    """
+    from research.result import load_result
+
+    results = load_settings().results_dir
+    result = load_result(results, result_id)
+    if as_json:
+        print_json(dict(result.page))
+    else:
+        print_result(result, results)
+    return 0
+
+
+def compare(*result_ids: str) -> int:
+    """Put the figures and the differing inputs of several backtests side by side.
+
+    Args:
+        result_ids: Two or more ids, or their beginnings.
+    """
+    from research.compare import compare_results
+    from research.result import load_result
+
+    if len(result_ids) < 2:
+        raise SettingsError(f"compare: needs two ids or more, got {len(result_ids)}.")
+    results = load_settings().results_dir
+    comparison = compare_results([load_result(results, result_id) for result_id in result_ids])
+    print_rows(comparison.columns, comparison.rows)
+    return 0
+
+
+def reproduce(result_id: str, /) -> int:
+    """Run a backtest again from its recorded specification; exit code 1 when something differs.
+
+    Args:
+        result_id: Id of the backtest, or its beginning.
+    """
+    from pipelines.backtesting import load_inputs
+    from research.reproduce import reproduce_result
+    from research.result import load_result
+
+    settings = load_settings()
+    recorded = load_result(settings.results_dir, result_id)
+    differences = reproduce_result(recorded, load_inputs(settings, recorded))
+    if not differences:
+        say(f"{recorded.id}: identical")
+        return 0
+    print_rows(["what", "recorded", "now"], differences)
+    return 1
+
+
+def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
+    """Prove that a strategy sees only closed bars; exit code 1 when it peeks.
+
+    The backtest is replayed on data that ends at many points; every decision up to there must be the same.
+
+    Args:
+        experiment: Name of an experiment, or the path of its YAML file.
+        cuts: How many points to cut at.
+        seed: Chooses the points.
+    """
+    from pipelines.backtesting import read_inputs
+    from pipelines.runs import open_instance
+    from research.lookahead import check_lookahead as replay_shortened
+    from warehouse.store import Warehouse
+
+    settings = load_settings()
+    specification = _load(experiment, settings)
+    with open_instance() as instance:
+        code = download_missing(instance, [specification], settings)
+        if code:
+            return code
+    inputs = read_inputs(Warehouse(settings.data_dir), specification)
+    report = replay_shortened(specification, inputs.bars, cuts=cuts, seed=seed)
+    tried = f"{len(report.cuts)} cuts, {report.cuts_on_decisions} of them on decisions"
+    if report.clean:
+        say(f"{specification.name}: no look-ahead found at {tried}")
+        return 0
+    print_rows(["cut (UTC)", "what", "difference"], [(f.cut, f.what, f.detail) for f in report.findings])
+    sys.stderr.write(f"{specification.name}: decisions change when the future is taken away ({tried})\n")
+    return 1
+
+
+def leaderboard() -> int:
+    """Rank the latest backtest of every experiment."""
+    from pipelines.runs import materialize_leaderboard, open_instance
+
+    with open_instance() as instance, progress_bar("leaderboard", 1) as move:
+        outcome = materialize_leaderboard(instance, on_progress=move)
+    if outcome.success:
+        print_leaderboard(load_settings().results_dir)
+    return report_failures(outcome)
+
+
+def run_experiments(names: Sequence[str], *, rerun: bool = False) -> int:
+    """Materialise experiments by name, print their figures against buy-and-hold and where the files are."""
+    from pipelines.runs import materialize_experiments, open_instance
+    from research.result import load_result
+
+    settings = load_settings()
+    with open_instance() as instance:
+        code = download_missing(instance, [_load(name, settings) for name in names], settings)
+        if code:
+            return code
+        with progress_bar("backtests", len(names)) as move:
+            config = {"rerun": True} if rerun else None
+            outcome = materialize_experiments(instance, names, config=config, on_progress=move)
+    ids = [step.facts["id"] for step in outcome.progress if "id" in step.facts]
+    if ids:
+        print_results([load_result(settings.results_dir, backtest_id) for backtest_id in ids], settings.results_dir)
+    return report_failures(outcome)
+
+
+def download_missing(instance: "dg.DagsterInstance", experiments: Sequence["Experiment"], settings: Settings) -> int:
+    """Bring the symbols that the warehouse does not know yet from source to quality report; the exit code."""
+    from pipelines.keys import SYMBOL_ASSETS
+    from pipelines.runs import materialize_symbols
+    from warehouse.store import Warehouse
+
+    warehouse = Warehouse(settings.data_dir)
+    for resolution in dict.fromkeys(experiment.resolution for experiment in experiments):
+        asked = [experiment for experiment in experiments if experiment.resolution == resolution]
+        symbols = unique([symbol for one in asked for symbol in (*one.symbols, *filter(None, [one.benchmark]))])
+        known = set(warehouse.symbols(resolution))
+        missing = [symbol for symbol in symbols if symbol not in known]
+        if not missing:
+            continue
+        with progress_bar("download", len(SYMBOL_ASSETS) * len(missing)) as move:
+            outcome = materialize_symbols(instance, SYMBOL_ASSETS, missing, resolution, on_progress=move)
+        if not outcome.success:
+            return report_failures(outcome)
+    return 0
+
+
+def _params(text: str | None, path: Path | None) -> dict[str, Any]:
+    """Strategy parameters from the command line; given there, they overrule the file's."""
+    from_file = _json_object(path.read_text(encoding="utf-8"), f"params-file {path}") if path else {}
+    return {**from_file, **(_json_object(text, "params") if text else {})}
+
+
+def _json_object(text: str, origin: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise SettingsError(f"{origin}: {text.strip()[:80]!r} is not a JSON object.")
+    return value
+
+
+def _load(experiment: str, settings: Settings) -> "Experiment":
+    """An experiment by name or by path."""
+    from pipelines.resources import default_resources
+    from research.experiment import load_experiment
+
+    path = Path(experiment)
+    if path.suffix in (".yaml", ".yml"):
+        return load_experiment(path)
+    loaded: Experiment = default_resources(settings)["research"].load(experiment)
+    return loaded
+
+
+def _name_of(experiment: str) -> str:
+    """The partition of an experiment given by name or by path; a file elsewhere is recorded first."""
+    from pipelines.resources import default_resources
+    from pipelines.runs import record_experiment
+
+    settings = load_settings()
+    path = Path(experiment)
+    if path.suffix not in (".yaml", ".yml"):
+        return experiment
+    known = default_resources(settings)["research"].experiments().get(path.stem)
+    if known is not None and known.resolve() == path.resolve():
+        return path.stem
+    return record_experiment(_load(experiment, settings), settings)

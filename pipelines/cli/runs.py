@@ -1,0 +1,57 @@
+"""Dagster runs as a terminal shows them: a progress bar while they work, a sentence for each failure.
+
+Belongs here: watching and reporting runs of the graph. Does not belong here: making them (see `pipelines.runs`).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.runs import OnProgress, RunOutcome
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator["OnProgress"]:
+    """Draw a bar on stderr that moves with every partition; on a dumb terminal only its end is printed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=8) as bars:
+        task = bars.add_task(title, total=total, now="")
+
+        def move(step: object) -> None:
+            bars.update(task, advance=1, now=f"{getattr(step, 'asset', '')} {getattr(step, 'name', '')}".strip())
+
+        yield move
+        bars.update(task, now="")
+
+
+def report_failures(outcome: "RunOutcome") -> int:
+    """Exit code of a run; every failure is one line on stderr."""
+    if outcome.success:
+        return 0
+    for name, sentence in outcome.failures.items():
+        sys.stderr.write(f"{name}: {sentence}\n")
+    if outcome.error:
+        sys.stderr.write(f"{outcome.error}\n")
+    sys.stderr.write(f"run {', '.join(run[:8] for run in outcome.run_ids)} failed; `barloom ui` shows its log.\n")
+    return 1
+
+
+def dates_config(start: object, end: object) -> dict[str, str]:
+    """Run configuration of a range whose ends may be open."""
+    return {name: str(day) for name, day in (("start", start), ("end", end)) if day is not None}
+
+
+def unique(symbols: Sequence[str]) -> list[str]:
+    """Symbols in the given order, each once."""
+    return list(dict.fromkeys(symbols))
