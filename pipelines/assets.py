@@ -7,7 +7,7 @@ Keys: daily assets have no prefix, `hourly/` and `minute/` have theirs. Corporat
 resolution, so there is one such asset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from pipelines.metadata import column_schema, figures_table, records_table, spar
 from pipelines.partitions import symbol_of, symbol_partitions
 from pipelines.resources import CalendarResource, QualityResource, SourceResource, WarehouseResource
 from pipelines.stamps import table_version, version_of
-from warehouse.errors import NoDataError
+from warehouse.errors import CorruptFileError, NoDataError
 from warehouse.resolution import Resolution
 from warehouse.schema import ACTIONS_SCHEMA, CLEAN_SCHEMA, QUALITY_SCHEMA, RAW_SCHEMA
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 OWNERS = ["team:research"]
 _CODE_VERSION = "1"
+
+_NOT_STANDING = (NoDataError, CorruptFileError, FileNotFoundError)
+"""A derived file in this state is made again from what it came from; raw bars have no such way back."""
 
 _FINER: Mapping[Resolution, Resolution] = {
     Resolution.DAILY: Resolution.HOURLY,
@@ -207,10 +210,18 @@ def has_raw(store: "Warehouse", symbol: str, resolution: Resolution) -> bool:
 
 
 def clean_version(store: "Warehouse", symbol: str, resolution: Resolution) -> str | None:
-    """Version of the clean bars, or None when there are none."""
+    """Version of the clean bars; None when there are none, or none that can be read: they are made again then."""
     try:
         return store.data_version(symbol, resolution) or None
-    except NoDataError:
+    except _NOT_STANDING:
+        return None
+
+
+def _readable(read: Callable[[], pa.Table]) -> str | None:
+    """Version of a derived table, or None when its file is damaged."""
+    try:
+        return table_version(read())
+    except _NOT_STANDING:
         return None
 
 
@@ -224,8 +235,7 @@ def actions_recipe(store: "Warehouse", calendar: "TradingCalendar") -> Recipe:
 
     def standing(key: str) -> str | None:
         symbol = symbol_of(key)
-        exists = actions_file(store.root, symbol).exists()
-        return table_version(store.read_actions(symbol)) if exists else None
+        return _readable(lambda: store.read_actions(symbol)) if actions_file(store.root, symbol).exists() else None
 
     def make(key: str) -> str:
         rebuild_actions(store, symbol_of(key))
@@ -323,7 +333,10 @@ def quality_recipe(
         return {symbol_asset_key("clean_bars", resolution): clean_version(store, symbol_of(key), resolution) or ""}
 
     def standing(key: str) -> str | None:
-        report = read_report(store, symbol_of(key), resolution)
+        try:
+            report = read_report(store, symbol_of(key), resolution)
+        except _NOT_STANDING:
+            return None
         return table_version(report.checks) if report else None
 
     def make(key: str) -> str:

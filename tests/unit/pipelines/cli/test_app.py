@@ -1,0 +1,63 @@
+"""What an error looks like to a person, and which exit code it has."""
+
+import pytest
+
+from pipelines.cli.app import build_app, run
+from warehouse.errors import InvalidRequestError
+
+
+@pytest.fixture(autouse=True)
+def _empty_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("downlod --symbols AAPL", 'Did you mean "download"?'),
+        ("download --symbols AAPL --start 2020-13-01", '"2020-13-01"'),
+        ("download --symbols AAPL --start 2020-02-01 --end 2020-01-01", "end: 2020-01-01 lies before start 2020-02-01."),
+        ("download --symbols AAPL --resolution weekly", "resolution: 'weekly' is not one of"),
+        ("download --smybols AAPL", "--smybols"),
+        ("backtest --symbols AAPL", "--strategy, --symbols, --start and --end are needed"),
+        ("backtest --experiment nothing", "experiment: 'nothing' has no file"),
+        ("compare abc", "compare: needs two ids or more, got 1."),
+        ("show zzz", "zzz"),
+        ("sql DELETE", "sql:"),
+        ("ui", "there is no workspace.yaml"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_on_stderr_and_exit_code_2(line, sentence, capsys):
+    assert run(line.split()) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.startswith("barloom: ")
+    assert "Traceback" not in told
+
+
+def test_debug_shows_where_an_error_comes_from():
+    with pytest.raises(InvalidRequestError):
+        run(["download", "--symbols", "AAPL", "--resolution", "weekly"], debug=True)
+
+
+def test_a_wrong_request_changes_nothing(tmp_path):
+    run(["download", "--symbols", "AAPL", "--resolution", "weekly"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_that_are_not_a_json_object_are_refused(capsys):
+    line = ["backtest", "--strategy", "a.B", "--symbols", "AAPL", "--start", "2020-01-01", "--end", "2020-02-01"]
+    assert run([*line, "--params", "[1]"]) == 2
+    assert "params: '[1]' is not a JSON object." in capsys.readouterr().err
+
+
+def test_help_names_every_command_with_a_summary(capsys):
+    assert run(["--help"]) == 0
+    told = capsys.readouterr().out
+    for command in build_app():
+        assert command.strip("-") in told
+
+
+def test_sql_works_before_any_data_exists(capsys):
+    assert run(["sql", "SELECT count(*) AS n FROM bars", "--json"]) == 0
+    assert '"n": 0' in capsys.readouterr().out
