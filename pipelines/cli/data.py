@@ -161,7 +161,7 @@ def _print_checks(reports: list["QualityReport"]) -> None:
     for report in reports:
         for check in report.checks.to_pylist():
             state = "not computed" if check["passed"] is None else "ok" if check["passed"] else check["severity"]
-            if state != "ok":
+            if state != "ok" and (state != "not computed" or "no_data" not in report.errors):
                 rows.append((report.symbol, check["rule"], state, check["offending"], check["message"]))
     if rows:
         print_rows(["symbol", "rule", "result", "rows", "what"], rows)
