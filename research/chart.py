@@ -32,7 +32,6 @@ _CONFIG = {
     "displaylogo": False,
     "responsive": True,
     # plotly 7 offers to upload the chart to its maker's cloud; a strategy's trades must not be one click from that
-    "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
 }
 
@@ -199,9 +198,9 @@ def _closing_stamps(result: BacktestResult, sessions: np.ndarray) -> list[dateti
 
 
 def _by_session(table: pa.Table) -> pa.Table:
-    frame = table.select(["ts", "session", "open", "high", "low", "close"]).to_pandas()
-    rules = {"ts": "last", "open": "first", "high": "max", "low": "min", "close": "last"}
-    return pa.Table.from_pandas(frame.groupby("session", as_index=False).agg(rules), preserve_index=False)
+    rules = [("ts", "last"), ("open", "first"), ("high", "max"), ("low", "min"), ("close", "last")]
+    grouped = table.group_by("session", use_threads=False).aggregate(rules)
+    return grouped.rename_columns({f"{name}_{rule}": name for name, rule in rules})
 
 
 def _stamps(column: pa.ChunkedArray) -> np.ndarray:

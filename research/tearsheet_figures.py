@@ -128,8 +128,9 @@ def _own_style(salt: str) -> Iterator[None]:
     if mpl.get_backend(auto_select=False) is None:
         mpl.use("agg")  # nobody chose one: a report needs no window
     with mpl.rc_context():
-        import quantstats.plots  # noqa: F401, PLC0415
-
+        import quantstats.plots  # noqa: F401, PLC0415 (its theme ends with this context)
+    with mpl.rc_context():
+        mpl.rcdefaults()
         style: Any = {**_STYLE, "svg.hashsalt": salt}
         mpl.rcParams.update(style)
         yield

@@ -90,7 +90,7 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lab() -> SimpleNamespace:
     """The builders of this file: `bars`, `output`, `experiment`, `result`."""
 

@@ -1,0 +1,61 @@
+"""Reproduction is bit for bit, and names what differs."""
+
+from research.reproduce import differences
+from research.result import BacktestResult
+
+
+def with_page(result, **changes):
+    return BacktestResult({**result.page, **changes}, result.tables)
+
+
+def test_the_same_run_is_identical_whenever_and_wherever(lab):
+    recorded = lab.result(benchmark="B")
+    elsewhere = with_page(
+        lab.result(benchmark="B"), created_at="2030-01-01T00:00:00+00:00", environment={"python": "4"}
+    )
+
+    assert differences(recorded, elsewhere) == []
+
+
+def test_one_bit_of_one_figure_is_a_difference(lab):
+    recorded = lab.result()
+    sharpe = recorded.metrics["sharpe_ratio"]
+    changed = with_page(recorded, metrics={**recorded.metrics, "sharpe_ratio": sharpe * (1 + 2**-52)})
+
+    found = differences(recorded, changed)
+
+    assert [one.what for one in found] == ["metrics.sharpe_ratio"]
+    assert found[0].recorded != found[0].now
+
+
+def test_a_changed_cell_is_named_with_its_row(lab):
+    recorded = lab.result()
+    fills = recorded.tables["fills"]
+    prices = fills["price"].to_pylist()
+    prices[3] += 0.01
+    changed = fills.set_column(fills.column_names.index("price"), "price", [prices])
+
+    found = differences(recorded, BacktestResult(recorded.page, {**recorded.tables, "fills": changed}))
+
+    assert [one.what for one in found] == ["fills.price: 1 rows, first 3"]
+
+
+def test_a_missing_row_is_told_as_a_count(lab):
+    recorded = lab.result()
+    shorter = {**recorded.tables, "trades": recorded.tables["trades"].slice(0, 2)}
+
+    found = differences(recorded, BacktestResult(recorded.page, shorter))
+
+    assert [(one.what, one.now) for one in found] == [("trades: rows", "2")]
+
+
+def test_changed_data_and_packages_are_named_beside_the_figures_they_changed(lab):
+    recorded = lab.result()
+    changed = with_page(
+        recorded, data_versions={"A": "v2"}, environment={**recorded.page["environment"], "python": "4"}
+    )
+
+    found = {one.what: (one.recorded, one.now) for one in differences(recorded, changed)}
+
+    assert found["data_versions.A"] == ("v1", "v2")
+    assert found["environment.python"][1] == "4"
