@@ -1,0 +1,94 @@
+"""The README's commands, in their order, on the shipped bars: each test continues where the one before it stopped."""
+
+import json
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("main_job")]
+
+
+@pytest.fixture(scope="module")
+def first_demo(barloom):
+    done = barloom("demo", timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def _files(project):
+    kept = [*project.glob("data/**/*"), *project.glob("results/backtests/**/*")]
+    return {path: path.stat().st_mtime_ns for path in kept if path.is_file() and path.suffix != ".duckdb"}
+
+
+def test_demo_ends_with_three_backtests_against_buy_and_hold_and_their_tear_sheets(first_demo, project):
+    for name in ("sma_aapl", "sma_portfolio", "risk_drawdown"):
+        assert name in first_demo.stdout
+    assert first_demo.stdout.count("buy and hold") == 3
+    sheets = re.findall(r"results/backtests/[0-9a-f-]+/tearsheet\.html", first_demo.stdout)
+    assert len(sheets) == 3
+    assert all((project / sheet).stat().st_size > 10_000 for sheet in sheets)
+
+
+def test_one_of_the_demo_backtests_trips_a_risk_limit(first_demo, project):
+    pages = [json.loads(path.read_text()) for path in (project / "results/backtests").glob("*.json")]
+    halted = [page["name"] for page in pages if page["final_halt"] != "ACTIVE"]
+    assert halted == ["risk_drawdown"]
+
+
+def test_a_second_demo_changes_no_file(first_demo, barloom, project):
+    before = _files(project)
+    assert barloom("demo").returncode == 0
+    assert _files(project) == before
+
+
+def test_the_predecessors_backtest_line_works_word_for_word(first_demo, barloom, project):
+    line = (
+        "backtest --strategy strategies.sma_crossover.SMACrossover --symbols AAPL MSFT "
+        "--start 2000-03-01 --end 2012-12-31 --cash 100000"
+    )
+    done = barloom(*line.split())
+    assert done.returncode == 0, done.stderr
+    page = json.loads((project / re.search(r"results/backtests/[0-9a-f-]+\.json", done.stdout)[0]).read_text())
+    assert page["specification"]["symbols"] == ["AAPL", "MSFT"]
+    assert page["metrics"]["max_drawdown"] < 0 < page["metrics"]["fees"]
+
+
+def test_a_result_reproduces_and_its_files_have_the_promised_names(first_demo, barloom, project):
+    page = next((project / "results/backtests").glob("*.json"))
+    backtest_id = page.stem
+    done = barloom("reproduce", backtest_id)
+    assert (done.returncode, done.stdout.strip()) == (0, f"{backtest_id}: identical"), done.stderr
+    folder = page.with_suffix("")
+    assert pq.read_schema(folder / "equity.parquet").names[:3] == ["ts", "equity", "cash"]
+    fills = pq.read_schema(folder / "fills.parquet").names
+    assert {"ts", "symbol", "side", "quantity", "price", "commission"} <= set(fills)
+
+
+def test_sql_sees_the_backtests(first_demo, barloom):
+    done = barloom("sql", "SELECT count(DISTINCT name) AS n FROM backtests", "--json")
+    assert json.loads(done.stdout)[0]["n"] >= 3
+
+
+def test_no_look_ahead_is_found_in_a_shipped_experiment(first_demo, barloom):
+    done = barloom("check-lookahead", "--experiment", "sma_aapl", "--cuts", "4")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "no look-ahead found at 4 cuts" in done.stdout
+
+
+def test_a_new_strategy_passes_its_own_test_and_runs_from_the_working_directory(first_demo, barloom, project):
+    made = barloom("new", "strategy", "MyBreakout")
+    assert made.returncode == 0, made.stderr
+    module = re.search(r"wrote (\S*/)?(?P<stem>\w+)\.py", made.stdout)["stem"]
+    done = barloom(
+        "backtest", "--strategy", f"{module}.MyBreakout", "--symbols", "IBM",
+        "--start", "2000-03-01", "--end", "2004-12-31",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failing_symbol_does_not_lose_the_others_and_the_exit_code_says_so(first_demo, barloom):
+    done = barloom("download", "--symbols", "IBM", "NOPE", "--start", "2010-01-04", "--end", "2010-12-31")
+    assert done.returncode == 1
+    assert "NOPE: symbol: 'NOPE' is not in the sample data" in done.stderr
+    assert "IBM" in done.stdout
