@@ -108,7 +108,7 @@ def _lay_out(figure: Any, result: BacktestResult, bars: Mapping[str, pa.Table], 
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
         hovermode="x unified",
         dragmode="zoom",
-        updatemenus=[_symbol_menu(list(bars), owners)] if len(bars) > 1 else [],
+        updatemenus=[_scale_menu(), *([_symbol_menu(list(bars), owners)] if len(bars) > 1 else [])],
     )
     figure.update_xaxes(rangeslider_visible=False, showspikes=True, spikemode="across", spikethickness=1)
     if spec["resolution"] == "1d":
@@ -117,6 +117,18 @@ def _lay_out(figure: Any, result: BacktestResult, bars: Mapping[str, pa.Table], 
     figure.update_yaxes(title_text=f"Price, adjusted: {spec['adjust']}", row=1, col=1)
     figure.update_yaxes(title_text="Equity", row=2, col=1)
     figure.update_yaxes(title_text="Drawdown", tickformat=".0%", row=3, col=1)
+
+
+def _scale_menu() -> dict[str, Any]:
+    """Prices on a linear or a logarithmic scale: a stock that grew twentyfold is flat on one for years."""
+    buttons = [
+        {"label": label, "method": "relayout", "args": [{"yaxis.type": kind, "yaxis.autorange": True}]}
+        for label, kind in (("linear", "linear"), ("log", "log"))
+    ]
+    return {
+        "buttons": buttons, "type": "buttons", "direction": "right", "showactive": True,
+        "x": 0.26, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "pad": {"t": 0, "b": 0}, "font": {"size": 11},
+    }  # fmt: skip
 
 
 def _symbol_menu(symbols: list[str], owners: list[str | None]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _cards(result: BacktestResult) -> str:
     theirs = result.page["benchmark"]
     cards = []
     for key in _CARDS:
-        below = f"benchmark {format_metric(key, theirs[key])}" if key in theirs else "&nbsp;"
+        below = f"vs {format_metric(key, theirs[key])}" if key in theirs else "&nbsp;"
         value = escape(format_metric(key, result.metrics[key]))
         cards.append(f'<div class="card kpi"><span>{METRICS[key].label}</span><b>{value}</b><i>{below}</i></div>')
     return f'<section class="kpis">{"".join(cards)}</section>'

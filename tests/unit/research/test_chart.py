@@ -72,12 +72,18 @@ def test_equity_and_drawdown_are_the_results(lab):
 def test_each_symbol_has_a_menu_entry_that_shows_its_candles_and_hides_the_others(lab):
     data, layout, _ = figure(chart_html(lab.result(sessions=60), {s: lab.bars(s, 1, 60) for s in ("A", "B")}))
 
-    buttons = layout["updatemenus"][0]["buttons"]
+    buttons = layout["updatemenus"][1]["buttons"]
     assert [button["label"] for button in buttons] == ["A", "B"]
     shown = [trace["name"] for trace, on in zip(data, buttons[1]["args"][0]["visible"], strict=True) if on]
     assert "B" in shown
     assert "A" not in shown
     assert {"Equity", "Drawdown"} <= set(shown)
+
+
+def test_prices_can_be_put_on_a_logarithmic_scale(lab):
+    _, layout, _ = figure(chart_html(lab.result(sessions=60), {"A": lab.bars("A", 1, 60)}))
+
+    assert [menu["buttons"][1]["args"][0]["yaxis.type"] for menu in layout["updatemenus"]] == ["log"]
 
 
 def test_a_series_too_long_for_a_browser_is_drawn_by_session_and_says_so(lab, monkeypatch):
