@@ -8,7 +8,7 @@ experiment says. So a new bar after the experiment's end changes nothing, and a 
 adjusted prices, does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -76,9 +76,8 @@ def load_inputs(settings: Settings, recorded: "BacktestResult") -> BacktestInput
 
 def result_id(experiment: Experiment, inputs: BacktestInputs) -> tuple[str, str]:
     """(id of the result, code version) that running the experiment on these inputs would give."""
-    from strategies.registry import load_strategy
-
     from research.fingerprint import backtest_id, code_version
+    from strategies.registry import load_strategy
 
     version = code_version(load_strategy(experiment.strategy))
     return backtest_id(experiment.specification(), inputs.data_versions, version), version
@@ -97,33 +96,38 @@ def stored_result(results: Path, backtest_id: str) -> "BacktestResult | None":
         return None
 
 
-def run_experiment(
-    experiment: Experiment, inputs: BacktestInputs, results: Path, *, code: str, tearsheet: bool
-) -> "BacktestResult":
-    """Run, measure and keep one experiment, its chart and (on request, it takes seconds) its tear sheet."""
+def run_experiment(experiment: Experiment, inputs: BacktestInputs, results: Path, *, code: str) -> "BacktestResult":
+    """Run, measure and keep one experiment; pages of an earlier run of the same inputs are taken away."""
     from research.engine import run_backtest
-
     from research.evaluation import evaluate
-    from research.result import save_result
+    from research.result import result_folder, save_result
 
     output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark)
     result = evaluate(
         experiment, output, inputs.bars, inputs.benchmark, inputs.data_versions,
         code=code, quality_errors=inputs.overridden,
     )  # fmt: skip
-    _draw(result, inputs, results, tearsheet=tearsheet)
+    for page in PAGES:
+        (result_folder(results, result.id) / page).unlink(missing_ok=True)
     save_result(result, results)
     return result
 
 
-def _draw(result: "BacktestResult", inputs: BacktestInputs, results: Path, *, tearsheet: bool) -> None:
-    from research.chart import write_chart
+CHART, TEARSHEET = "chart.html", "tearsheet.html"
+PAGES = (CHART, TEARSHEET)
+"""What a person opens in a browser; drawn after the result is kept, so that a fault in drawing loses no result."""
 
+
+def draw_missing_pages(
+    result: "BacktestResult", inputs: BacktestInputs, results: Path, *, wanted: Collection[str] = PAGES
+) -> None:
+    """Draw the pages of a kept result that are not there yet."""
+    from research.chart import write_chart
     from research.result import result_folder
     from research.tearsheet import write_tearsheet
 
     folder = result_folder(results, result.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_chart(result, inputs.bars, folder / "chart.html")
-    if tearsheet:
-        write_tearsheet(result, folder / "tearsheet.html")
+    if CHART in wanted and not (folder / CHART).exists():
+        write_chart(result, inputs.bars, folder / CHART)
+    if TEARSHEET in wanted and not (folder / TEARSHEET).exists():
+        write_tearsheet(result, folder / TEARSHEET)

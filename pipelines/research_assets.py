@@ -112,14 +112,27 @@ def backtest_results(
     research: dg.ResourceParam[ResearchResource],
 ) -> Events:
     """Run the experiments of the run's partitions, one after the other: threads would not help Backtrader."""
-    from pipelines.backtesting import read_inputs, result_id, run_experiment, stored_result
+    from pipelines.backtesting import (
+        CHART,
+        PAGES,
+        draw_missing_pages,
+        read_inputs,
+        result_id,
+        run_experiment,
+        stored_result,
+    )
+
+    wanted = PAGES if config.tearsheet else (CHART,)
+    from research.result import mark_latest
 
     def backtest(key: str) -> Done:
         experiment = config.applied_to(research.load(key))
         inputs = read_inputs(warehouse.open(), experiment)
         identifier, code = result_id(experiment, inputs)
         stored = None if config.rerun else stored_result(research.results, identifier)
-        result = stored or run_experiment(experiment, inputs, research.results, code=code, tearsheet=config.tearsheet)
+        result = stored or run_experiment(experiment, inputs, research.results, code=code)
+        mark_latest(research.results, result)  # a stored result that is used again is the latest one again
+        draw_missing_pages(result, inputs, research.results, wanted=wanted)
         return Done(identifier, result_facts(result, research.results), unchanged=stored is not None)
 
     yield from fan_out(context, backtest)
