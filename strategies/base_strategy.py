@@ -153,6 +153,10 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """Put the protective stop of the symbol's position at a price, or move it there."""
         self._desk.protect(data, price)
 
+    def stop_price(self, data: bt.feed.DataBase) -> float | None:
+        """Where the protective stop of the symbol is; None without one."""
+        return self._desk.stop_price(data)
+
     def side(self, data: bt.feed.DataBase) -> int:
         """1 long, -1 short, 0 flat: where the symbol is, or is on its way to."""
         return self._desk.side(data)

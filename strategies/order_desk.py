@@ -103,6 +103,11 @@ class OrderDesk:
         stop.price = price
         self._keep_stop(data)
 
+    def stop_price(self, data: bt.feed.DataBase) -> float | None:
+        """Where the protective stop is; None without one."""
+        stop = self._stops.get(data)
+        return None if stop is None else stop.price
+
     def settle(self, data: bt.feed.DataBase) -> None:
         """Take note of what became of the symbol's order since the last bar."""
         wish = self._wishes.get(data)

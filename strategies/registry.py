@@ -20,7 +20,22 @@ import backtrader as bt
 from strategies.base_strategy import BaseStrategy
 from strategies.errors import ParameterError, UnknownStrategyError, did_you_mean
 
-LIBRARY: tuple[str, ...] = ("strategies.sma_crossover.SMACrossover",)
+LIBRARY: tuple[str, ...] = (
+    "strategies.sma_crossover.SMACrossover",
+    "strategies.momentum.DualMomentum",
+    "strategies.momentum.RSIMomentum",
+    "strategies.momentum.CrossSectionalRotation",
+    "strategies.mean_reversion.RSIReversion",
+    "strategies.mean_reversion.BollingerReversion",
+    "strategies.mean_reversion.ZScoreReversion",
+    "strategies.breakout.DonchianBreakout",
+    "strategies.breakout.ATRBreakout",
+    "strategies.breakout.KeltnerBreakout",
+    "strategies.timing.MACDTiming",
+    "strategies.timing.StochasticTiming",
+    "strategies.timing.ADXTrend",
+    "strategies.pairs.PairsTrading",
+)
 """Every strategy that ships, in the order it is listed."""
 
 
