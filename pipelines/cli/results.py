@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 _HEADLINES = {
     "total_return": "return", "annual_return": "CAGR", "sharpe_ratio": "Sharpe", "sortino_ratio": "Sortino",
-    "max_drawdown": "max drawdown", "trades": "trades", "win_rate": "win rate", "fees": "fees",
+    "max_drawdown": "max DD", "trades": "trades", "win_rate": "wins", "fees": "fees",
 }  # fmt: skip
+_RANKED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown", "trades")
 _EVENTS_SHOWN = 10
 
 
@@ -27,11 +28,9 @@ def print_results(results: Sequence["BacktestResult"], results_dir: Path) -> Non
     for result in results:
         held = result.page["buy_and_hold"]
         figures = [format_metric(key, result.metrics.get(key)) for key in _HEADLINES]
-        rows.append([result.name, result.id[:8], *figures])
-        rows.append(
-            ["  buy and hold", "", *(format_metric(key, held[key]) if key in held else "" for key in _HEADLINES)]
-        )
-    print_rows(["backtest", "id", *_HEADLINES.values()], rows)
+        rows.append([result.name, *figures])
+        rows.append([" buy and hold", *(format_metric(key, held[key]) if key in held else "" for key in _HEADLINES)])
+    print_rows(["backtest", *_HEADLINES.values()], rows)
     for result in results:
         _print_remarks(result)
     for result in results:
@@ -57,18 +56,18 @@ def print_result(result: "BacktestResult", results_dir: Path) -> None:
 
 
 def print_leaderboard(results_dir: Path) -> None:
-    """The stored ranking; why a gate failed is said, not only that it did."""
+    """The ranking; why a gate failed is said, not only that it did."""
     from research.leaderboard import build_leaderboard
     from research.metric_catalog import format_metric
 
+    ranked = build_leaderboard(results_dir).to_pylist()
     rows = [
-        (
-            row["rank"], row["name"], f"{row['score']:.1f}",
-            *(format_metric(key, row[key]) for key in _HEADLINES), "; ".join(row["failed"]) or "passed",
-        )
-        for row in build_leaderboard(results_dir).to_pylist()
-    ]  # fmt: skip
-    print_rows(["rank", "backtest", "score", *_HEADLINES.values(), "gates"], rows, title="Leaderboard")
+        [row["rank"], row["name"], f"{row['score']:.1f}", *(format_metric(key, row[key]) for key in _RANKED)]
+        for row in ranked
+    ]
+    print_rows(["", "backtest", "score", *(_HEADLINES[key] for key in _RANKED)], rows, title="Leaderboard")
+    for row in ranked:
+        say(f"{row['name']}: {'; '.join(row['failed']) or 'passes every gate'}")
 
 
 def _print_events(result: "BacktestResult") -> None:

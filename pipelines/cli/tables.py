@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
+_PIPE_WIDTH = 200
+"""Columns where nobody's terminal sets a bound: a file, a pipe, a log."""
+
 _NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+( %| d)?|unknown|")
 
 
@@ -48,7 +51,8 @@ def say(text: str) -> None:
 def _console() -> Any:  # noqa: ANN401  # rich is imported late
     from rich.console import Console
 
-    return Console(file=sys.stdout)
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=_PIPE_WIDTH)
 
 
 def _rich_table(columns: Sequence[str], rows: list[list[Any]], title: str | None) -> "Table":
@@ -56,13 +60,31 @@ def _rich_table(columns: Sequence[str], rows: list[list[Any]], title: str | None
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for index, name in enumerate(columns):
         numeric = bool(rows) and all(_is_numeric(row[index]) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            Text(name),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+            min_width=_min_width(rows, index),
+        )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     return table
+
+
+def _min_width(rows: list[list[Any]], index: int) -> int:
+    """A narrow terminal may fold a column, but not to less than a word."""
+    return min(14, max((len(_cell(row[index])) for row in rows), default=0))
 
 
 def _is_numeric(value: object) -> bool:
