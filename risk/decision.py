@@ -18,7 +18,7 @@ How an order is measured:
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
@@ -65,7 +65,7 @@ class WorkingOrder:
     symbol: str
     quantity: float
     price: float
-    reduces_only: bool
+    reduces_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,16 @@ class Portfolio:
 
     cash: float
     equity: float
-    holdings: Mapping[str, Holding]
-    working: tuple[WorkingOrder, ...]
+    holdings: Mapping[str, Holding] = field(default_factory=dict)
+    working: tuple[WorkingOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RiskState:
     """All that the guard remembers; enough to go on after a restart (`RiskGuard.restore`).
 
-    `halt` stays until somebody resumes, `session_halt` until the next session. Money is NaN while nothing was seen.
+    `halt` is the state in force. `latched_halt` stays until somebody resumes, `session_halt` until the next session.
+    Money is NaN while nothing was seen.
     """
 
     halt: HaltState = HaltState.ACTIVE
@@ -93,6 +94,7 @@ class RiskState:
     recent_orders: tuple[datetime, ...] = ()
     consecutive_losses: int = 0
     cooldown_until: datetime | None = None
+    latched_halt: HaltState = HaltState.ACTIVE
     session_halt: HaltState = HaltState.ACTIVE
     last_equity: float = math.nan
 
@@ -283,8 +285,8 @@ def _tightest(
 ) -> _Bound | None:
     """The limit that leaves least, or None when nothing limits the entry."""
     stop = (
-        _halted(request, state, limits)
-        or _near_close(request, limits, session_close)
+        _near_close(request, limits, session_close)
+        or _halted(request, state, limits)
         or _unmeasurable(request, portfolio)
         or _collared(request, limits)
         or _too_many(request, portfolio, state, limits)
@@ -302,13 +304,13 @@ def _tightest(
 
 
 def _halted(request: OrderRequest, state: RiskState, limits: Limits) -> _Bound | None:
-    halt = worse(state.halt, state.session_halt)
-    if halt is not HaltState.ACTIVE:
-        return _Bound("halt_state", 0.0, None, None, f"no entries while the risk state is {halt.value}")
     until = state.cooldown_until
     if until is not None and request.ts < until:
         text = f"no entries until {until.isoformat()}, after {limits.max_consecutive_losses} losing trades in a row"
         return _Bound("max_consecutive_losses", 0.0, limits.max_consecutive_losses, limits.max_consecutive_losses, text)
+    halt = worse(state.halt, worse(state.latched_halt, state.session_halt))
+    if halt is not HaltState.ACTIVE:
+        return _Bound("halt_state", 0.0, None, None, f"no entries while the risk state is {halt.value}")
     return None
 
 

@@ -33,7 +33,11 @@ from risk.states import HaltState, worse
 
 _ACTIVE = HaltState.ACTIVE
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
+
+# without one of these a guard need not know which session it is, which is most of what a mark costs
+_SESSION_LIMITS = ("max_daily_loss", "max_daily_loss_fraction", "max_orders_per_session", "flat_before_close_minutes")
 
 
 class RiskGuard:
@@ -46,6 +50,7 @@ class RiskGuard:
     __slots__ = (
         "_close",
         "_cooldown_until",
+        "_counts_sessions",
         "_daily_floor",
         "_drawdown_floor",
         "_effective",
@@ -78,6 +83,7 @@ class RiskGuard:
         self._limits = limits
         self._session_of = session_of
         self._session_close_of = session_close
+        self._counts_sessions = any(getattr(limits, name) is not None for name in _SESSION_LIMITS)
         self._events: list[RiskEvent] = []
         self._take(RiskState())
 
@@ -102,7 +108,7 @@ class RiskGuard:
     def state(self) -> RiskState:
         """All that the guard remembers, for `restore`."""
         return RiskState(
-            self._halt,
+            self._effective,
             self._session,
             self._start,
             self._peak,
@@ -110,6 +116,7 @@ class RiskGuard:
             tuple(self._recent),
             self._losses,
             self._cooldown_until,
+            self._halt,
             self._session_halt,
             self._last,
         )
@@ -119,7 +126,7 @@ class RiskGuard:
         self._take(state)
 
     def _take(self, state: RiskState) -> None:
-        self._halt = state.halt
+        self._halt = state.latched_halt
         self._session_halt = state.session_halt
         self._session = state.session
         self._start = state.session_start_equity
@@ -134,7 +141,8 @@ class RiskGuard:
         self._close: datetime | None = None
         self._flat_from: datetime | None = None
         self._quiet_until = _LONG_AGO
-        self._effective = worse(self._halt, self._session_halt)
+        # what time brings (a cool-down, the end of a session) is looked at with the next moment that is seen
+        self._effective = worse(state.halt, worse(self._halt, self._session_halt))
         self._set_floors()
 
     # ---------------------------------------------------------------- orders
@@ -201,20 +209,25 @@ class RiskGuard:
 
     def _pass_time(self, now: datetime) -> None:
         """Begin a session, end what ends by itself, and note until when nothing of that kind can happen."""
-        session = self._session_of(now)
+        if self._counts_sessions:
+            self._see_session(self._session_of(now), now)
+        if self._cooldown_until is not None and now >= self._cooldown_until:
+            self._cooldown_until = None
+            self._settle(now)
+            self._record_change("resume", now, "max_consecutive_losses", "the cool-down is over")
+        self._check_flat(now)
+        self._settle(now)
+        end = _NEVER if not self._counts_sessions else None if self._close is None else self._close + _TICK
+        changes = (end, self._flat_from, self._cooldown_until)
+        self._quiet_until = min((moment for moment in changes if moment is not None and moment > now), default=now)
+
+    def _see_session(self, session: date, now: datetime) -> None:
         if self._session is None or session > self._session:
             self._begin_session(session, now)
         if self._close is None:
             self._close = self._session_close_of(session)
             minutes = self._limits.flat_before_close_minutes
             self._flat_from = None if minutes is None else self._close - timedelta(minutes=minutes)
-        if self._cooldown_until is not None and now >= self._cooldown_until:
-            self._cooldown_until = None
-            self._settle(now)
-            self._record_change("resume", now, "max_consecutive_losses", "the cool-down is over")
-        self._check_flat(now)
-        changes = (self._close + _TICK, self._flat_from, self._cooldown_until)
-        self._quiet_until = min((moment for moment in changes if moment is not None and moment > now), default=now)
 
     def _begin_session(self, session: date, now: datetime) -> None:
         self._session = session

@@ -124,7 +124,7 @@ class Limits(BaseModel):
 
     @classmethod
     def named(cls, profile: str) -> Self:
-        """A named set of limits: `none`, `default`, `conservative` or `intraday`.
+        """A named set of limits: `none`, `default` or `conservative`.
 
         Raises:
             UnknownProfileError: there is no such profile.
@@ -149,21 +149,19 @@ _REACTS_TO = {
     "cooldown_minutes": ("max_consecutive_losses",),
 }
 
-# `conservative` holds values that users of retail trading systems know; five positions of 10 % make its gross exposure.
-_CONSERVATIVE: dict[str, float] = {
-    "max_position_fraction": 0.10,
-    "max_gross_exposure": 0.50,
-    "max_order_value": 50_000.0,
-    "max_orders_per_minute": 10,
-    "max_daily_loss_fraction": 0.02,
-    "max_drawdown": 0.20,
-}
-
 _PROFILES: dict[str, dict[str, float]] = {
     "none": {},
     "default": {"max_position_fraction": 1.0, "max_gross_exposure": 2.0},
-    "conservative": _CONSERVATIVE,
-    "intraday": {**_CONSERVATIVE, "flat_before_close_minutes": 5.0},
+    # values that users of retail trading systems know; five positions of 10 % make the gross exposure
+    "conservative": {
+        "max_position_fraction": 0.10,
+        "max_gross_exposure": 0.50,
+        "max_order_value": 50_000.0,
+        "max_orders_per_minute": 10,
+        "max_daily_loss_fraction": 0.02,
+        "max_drawdown": 0.20,
+        "flat_before_close_minutes": 5.0,
+    },
 }
 
 
@@ -174,11 +172,11 @@ def _limiting(model: type[Limits]) -> list[tuple[str, FieldInfo]]:
 
 def _profile(name: str) -> dict[str, float]:
     if name not in _PROFILES:
-        raise ValueError(_unknown(name))
+        raise ValueError(f"profile {_unknown(name)}")
     return _PROFILES[name]
 
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _PROFILES, n=1)
-    hint = f", did you mean {close[0]}?" if close else ""
-    return f"profile {name!r} is not one of {', '.join(_PROFILES)}{hint}".rstrip("?")
+    hint = f"; did you mean {close[0]}" if close else ""
+    return f"{name!r} is not one of {', '.join(_PROFILES)}{hint}"
