@@ -19,6 +19,7 @@ from warehouse.calendar import TradingCalendar
 from warehouse.errors import NoDataError
 from warehouse.merging import PRICES, Merged, Revision, merge_batches
 from warehouse.resolution import Resolution
+from warehouse.rollup import roll_up
 from warehouse.schema import CLEAN_SCHEMA, QUARANTINE_SCHEMA, REVISIONS_SCHEMA
 from warehouse.stamping import to_dates, to_timestamps
 from warehouse.validation import REASONS
@@ -120,9 +121,17 @@ def clean_as_of(
     calendar: TradingCalendar,
     resolution: Resolution,
 ) -> pa.Table:
-    """Clean bars from just these batches, actions derived anew: the past as it was known when they had arrived."""
+    """Clean bars from just these batches, actions derived anew: the past as it was known when they had arrived.
+
+    A resolution without batches is rolled up from the next finer one that has some.
+    """
     actions = derive_all_actions(symbol, batches, calendar)
-    return clean_bars(batches.get(resolution, []), actions, calendar, resolution).bars
+    finer = [r for r in Resolution if r.length <= resolution.length and batches.get(r)]
+    if not finer:
+        return CLEAN_SCHEMA.empty_table()
+    nearest = max(finer, key=lambda r: r.length)
+    bars = clean_bars(batches[nearest], actions, calendar, nearest).bars
+    return bars if nearest is resolution else roll_up(bars, resolution, calendar)
 
 
 def _bars(merged: Merged, actions: pa.Table, symbol: str, resolution: Resolution) -> pa.Table:

@@ -7,10 +7,12 @@ Readers by glob never see the temporary name, because it starts with a dot and e
 """
 
 import ctypes
+import glob
 import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError
 
+_ABANDONED_SECONDS = 3600.0
 _ROW_GROUP = 131_072
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -71,6 +74,7 @@ def write_bytes(path: Path, content: bytes) -> bool:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+    _remove_leftovers(path)
     return True
 
 
@@ -96,18 +100,8 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> bool:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     _sync_folder(folder.parent)
+    _remove_leftovers(folder)
     return True
-
-
-def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> list[Path]:
-    """Delete temporary files that a killed process left directly in `folder`; `now` is a POSIX time in seconds."""
-    leftovers = [p for p in folder.glob(".*.tmp") if now - p.lstat().st_mtime > older_than_seconds]
-    for path in leftovers:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return leftovers
 
 
 def _holds(folder: Path, contents: Mapping[str, bytes]) -> bool:
@@ -151,6 +145,19 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete what a killed process left behind under temporary names of `path`, once it is surely dead."""
+    for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.tmp"):
+        try:
+            abandoned = time.time() - left.lstat().st_mtime > _ABANDONED_SECONDS
+        except FileNotFoundError:  # another process has just renamed it
+            continue
+        if abandoned and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif abandoned:
+            left.unlink(missing_ok=True)
 
 
 def _write_synced(path: Path, content: bytes) -> None:

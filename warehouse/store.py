@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from warehouse import layout
 from warehouse.calendar import TradingCalendar, get_calendar, utc_microseconds
 from warehouse.cleaning import Cleaned, clean_as_of
-from warehouse.errors import InvalidRequestError, NoDataError
+from warehouse.errors import CorruptFileError, InvalidRequestError, NoDataError
 from warehouse.files import parquet_bytes, read_parquet, replace_folder, write_parquet
 from warehouse.resolution import Resolution
 from warehouse.schema import (
@@ -32,6 +32,7 @@ from warehouse.symbols import decode_symbol
 
 Adjust = Literal["all", "splits", "none"]
 
+_READ_ATTEMPTS = 20
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -180,9 +181,16 @@ class Warehouse:
     def _read_years(self, symbol: str, resolution: Resolution, start: date | None, end: date | None) -> pa.Table:
         folder = layout.clean_folder(self.root, symbol, resolution)
         low, high = (start.year if start else 0), (end.year if end else 9999)
-        paths = {int(p.name.removeprefix("year=")): p / "bars.parquet" for p in folder.glob("year=*")}
-        tables = [read_parquet(paths[y], CLEAN_SCHEMA) for y in sorted(paths) if low <= y <= high]
-        return pa.concat_tables(tables).combine_chunks() if tables else CLEAN_SCHEMA.empty_table()
+        for _ in range(_READ_ATTEMPTS):
+            before = _identity(folder)
+            try:
+                paths = {int(p.name.removeprefix("year=")): p / "bars.parquet" for p in folder.glob("year=*")}
+                tables = [read_parquet(paths[y], CLEAN_SCHEMA) for y in sorted(paths) if low <= y <= high]
+            except FileNotFoundError:  # a writer has just replaced the folder
+                continue
+            if _identity(folder) == before:  # else years of two versions may have been read
+                return pa.concat_tables(tables).combine_chunks() if tables else CLEAN_SCHEMA.empty_table()
+        raise CorruptFileError(f"{folder}: changes, or lacks a file, each time it is read.")
 
 
 def apply_factors(bars: pa.Table, adjust: Adjust) -> pa.Table:
@@ -226,6 +234,14 @@ def _value_bytes(column: pa.ChunkedArray) -> bytes:
         column = column.cast(pa.int32())
     content: bytes = column.to_numpy().tobytes()
     return content + (column.is_null().to_numpy().tobytes() if column.null_count else b"")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        state = folder.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return state.st_ino, state.st_ctime_ns  # numbers of removed folders are used again
 
 
 def _with_column(table: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:

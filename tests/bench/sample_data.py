@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from warehouse.actions import rebuild_actions
 from warehouse.calendar import get_calendar
-from warehouse.cleaning import rebuild_actions, rebuild_clean
+from warehouse.cleaning import rebuild_clean
 from warehouse.ingest import update_raw
 from warehouse.resolution import Resolution
 from warehouse.sources import BarSource

@@ -7,6 +7,7 @@ Either one file holds many symbols (`columns.symbol` names the column), or a fol
 
 import difflib
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -134,10 +135,11 @@ def load_files_spec(file: Path) -> FilesSpec:
 
 @dataclass(frozen=True, slots=True)
 class FilesSource:
-    """Bars from the file or folder of a specification. A file is parsed once as long as it does not change."""
+    """Bars from the file or folder of a specification. One file of many symbols is parsed once, until it changes."""
 
     spec: FilesSpec
     _parsed: dict[Path, tuple[tuple[int, int], pa.Table]] = field(default_factory=dict, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -200,12 +202,13 @@ class FilesSource:
             state = file.stat()
         except OSError as error:
             raise SourceError(f"path: {file} cannot be read ({error.strerror}).") from error
+        if self.spec.pattern is not None:
+            return _parse(file, self.spec)
         key = (state.st_mtime_ns, state.st_size)
-        if file not in self._parsed or self._parsed[file][0] != key:
-            if self.spec.pattern is not None:
-                self._parsed.clear()  # of many files, keep the last one only
-            self._parsed[file] = (key, _parse(file, self.spec))
-        return self._parsed[file][1]
+        with self._lock:  # several threads fetch symbols of the one file
+            if file not in self._parsed or self._parsed[file][0] != key:
+                self._parsed[file] = (key, _parse(file, self.spec))
+            return self._parsed[file][1]
 
 
 def _parse(file: Path, spec: FilesSpec) -> pa.Table:

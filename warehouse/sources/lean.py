@@ -7,9 +7,9 @@ Layout: `equity/usa/{daily,hour}/{ticker}.zip` holds one CSV of the ticker's his
 unadjusted; times are New York wall-clock time and mark the bar's open: `yyyyMMdd HH:mm` in daily and hour files,
 milliseconds since midnight in minute files.
 
-A factor file gives, for each date up to and including its own, the price (dividend) and split factors. A map file gives,
-for each ticker a company had, the last date on which it was used. Bars before a rename are read under the old ticker
-only: under the new one, another company may have traded then.
+A factor file gives, for each date up to and including its own, the price (dividend) and split factors. A map file
+gives, for each ticker a company had, the last date on which it was used. Bars before a rename are read under the old
+ticker only: under the new one, another company may have traded then.
 """
 
 import difflib
@@ -30,7 +30,7 @@ from warehouse.resolution import Resolution
 from warehouse.schema import VENDOR_SCHEMA
 from warehouse.sources.protocol import BarRequest, VendorBars
 from warehouse.sources.stamps import to_utc
-from warehouse.stamping import Int64s, local_days
+from warehouse.stamping import DAY_US, Int64s, local_days
 from warehouse.validation import Floats
 
 NEW_YORK = "America/New_York"
@@ -173,7 +173,7 @@ def _read_dated(file: Path) -> pa.Table:
 def _read_day(file: Path, day: date) -> pa.Table:
     """A minute file of one day: `milliseconds since midnight,open,high,low,close,volume`."""
     table = _read_zipped(file, pa.int64())
-    midnight = int((datetime(day.year, day.month, day.day) - datetime(1970, 1, 1)).total_seconds()) * 1_000_000  # noqa: DTZ001 (wall clock)
+    midnight = (day - _EPOCH).days * DAY_US  # of the wall clock
     stamp = pc.add(pc.multiply(table["stamp"], 1_000), midnight).cast(pa.timestamp("us"))
     return table.set_column(0, "stamp", stamp)
 

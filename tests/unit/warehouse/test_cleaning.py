@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -41,8 +42,9 @@ def test_tables_have_their_schemas(batch: Batch) -> None:
     assert cleaned.revisions.schema == REVISIONS_SCHEMA
     assert cleaned.bars.to_pylist() == [
         {
-            "symbol": "XYZ", "resolution": "1d", "ts": datetime(2024, 7, 1, 20, tzinfo=UTC), "session": date(2024, 7, 1),
-            "regular": True, "open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0,
+            "symbol": "XYZ", "resolution": "1d",
+            "ts": datetime(2024, 7, 1, 20, tzinfo=UTC), "session": date(2024, 7, 1), "regular": True,
+            "open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0,
             "split_factor": 1.0, "dividend_factor": 1.0,
         }
     ]  # fmt: skip
@@ -214,7 +216,7 @@ def test_how_rows_are_shuffled_and_cut_into_batches_does_not_change_the_bars(
     edges = [0, *sorted(cuts), 30]
     parts = [
         batch(shuffled[low:high], fetched=EARLY + timedelta(minutes=k))
-        for k, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+        for k, (low, high) in enumerate(itertools.pairwise(edges))
     ]
     assert content_hash(clean(*parts).bars) == content_hash(clean(batch(rows)).bars)
 

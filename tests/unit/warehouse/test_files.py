@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from warehouse.errors import CorruptFileError
-from warehouse.files import parquet_bytes, read_parquet, remove_leftovers, replace_folder, write_bytes, write_parquet
+from warehouse.files import parquet_bytes, read_parquet, replace_folder, write_bytes, write_parquet
 
 SCHEMA = pa.schema([("n", pa.int64())])
 
@@ -125,11 +125,12 @@ def test_kill_at_any_moment_leaves_whole_files_and_unmixed_folders(tmp_path: Pat
     assert all(p.name.startswith(".") and p.name.endswith(".tmp") for p in left)
 
 
-def test_leftovers_of_a_killed_process_are_removed_once_old(tmp_path: Path) -> None:
-    (tmp_path / ".x.1.ab.tmp").write_bytes(b"half")
-    (tmp_path / ".f.1.ab.tmp").mkdir()
-    (tmp_path / "x").write_bytes(b"whole")
-    now = time.time()
-    assert remove_leftovers(tmp_path, older_than_seconds=3600, now=now) == []
-    assert len(remove_leftovers(tmp_path, older_than_seconds=3600, now=now + 3700)) == 2
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+def test_leftovers_of_a_killed_process_go_with_a_later_write_once_old(tmp_path: Path) -> None:
+    old, fresh, strange = tmp_path / ".x.1.ab.tmp", tmp_path / ".x.2.cd.tmp", tmp_path / ".y.1.ab.tmp"
+    for left in (old, fresh, strange):
+        left.mkdir()
+        (left / "part").write_bytes(b"half")
+    for left in (old, strange):
+        os.utime(left, (time.time() - 4000, time.time() - 4000))
+    write_bytes(tmp_path / "x", b"whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"x", fresh.name, strange.name}

@@ -177,7 +177,7 @@ def test_failure_is_not_taken_for_an_empty_answer(store: Warehouse, list_source:
         (*JANUARY, {"now": datetime(2024, 6, 1)}, "now: .* has no time zone"),  # noqa: DTZ001
     ],
 )
-def test_impossible_requests_are_refused(
+def test_impossible_requests_are_refused(  # noqa: PLR0917
     store: Warehouse, list_source: Any, start: date, end: date, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match=message):

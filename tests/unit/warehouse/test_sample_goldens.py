@@ -109,7 +109,7 @@ def test_special_dividend_of_microsoft_is_a_dividend(loaded: Loaded) -> None:
         ("IBM", 1.379213, 0.378510, 0.279848, -0.583139, date(2002, 10, 9)),
     ],
 )
-def test_adjusted_closes_give_the_published_figures(
+def test_adjusted_closes_give_the_published_figures(  # noqa: PLR0917
     loaded: Loaded, symbol: str, total: float, sharpe: float, volatility: float, drawdown: float, trough: date
 ) -> None:
     bars = loaded[0].read_bars(symbol, DAILY)
