@@ -23,8 +23,10 @@ from typing import Any
 
 from research.errors import ResearchError
 
-_PRESENTATION = frozenset({"chart", "compare", "leaderboard", "metric_catalog", "reproduce", "tearsheet"})
-"""Modules of `research` that show results and change no figure. A new module counts unless it is named here."""
+_PRESENTATION = frozenset(
+    {"chart", "compare", "leaderboard", "lookahead", "metric_catalog", "reproduce", "tearsheet", "tearsheet_figures"}
+)
+"""Modules of `research` that show or check results and change no figure. A new one counts unless named here."""
 
 _SOURCES = (".py", ".yaml")
 

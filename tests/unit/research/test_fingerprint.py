@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research import fingerprint
 from research.errors import ResearchError
 from research.fingerprint import backtest_id, code_version, environment
 
@@ -64,6 +65,21 @@ def test_the_environment_names_versions_and_neither_host_nor_user_nor_path():
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text
     assert f"/{getpass.getuser()}/" not in text
+
+
+def test_modules_that_are_said_to_change_no_figure_exist_and_no_figure_is_made_there():
+    folder = Path(fingerprint.__file__).parent
+
+    assert all((folder / f"{name}.py").exists() for name in fingerprint._PRESENTATION)
+    assert not fingerprint._PRESENTATION & {"engine", "evaluation", "metrics", "regimes", "benchmark", "trades"}
+
+
+def test_the_engine_the_risk_guard_and_the_fee_schedule_are_part_of_the_code_version():
+    names = set(fingerprint._package_sources())
+
+    assert {"research/engine.py", "research/metrics.py", "risk/guard.py"} <= names
+    assert any(name.startswith("broker/costs/") and name.endswith(".yaml") for name in names)
+    assert not names & {"research/chart.py", "research/tearsheet.py"}
 
 
 @pytest.fixture

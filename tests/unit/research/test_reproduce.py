@@ -1,7 +1,13 @@
 """Reproduction is bit for bit, and names what differs."""
 
-from research.reproduce import differences
-from research.result import BacktestResult
+from types import SimpleNamespace
+
+import pyarrow.compute as pc
+
+from research.engine import run_backtest
+from research.evaluation import evaluate
+from research.reproduce import differences, reproduce_result
+from research.result import BacktestResult, load_result, save_result
 
 
 def with_page(result, **changes):
@@ -59,3 +65,36 @@ def test_changed_data_and_packages_are_named_beside_the_figures_they_changed(lab
 
     assert found["data_versions.A"] == ("v1", "v2")
     assert found["environment.python"][1] == "4"
+
+
+def ran(lab, bars):
+    experiment = lab.experiment(params={"sma_short": 5, "sma_long": 20}, benchmark="B")
+    output = run_backtest(experiment, {"A": bars.bars["A"]}, benchmark=bars.benchmark)
+    return evaluate(experiment, output, bars.bars, bars.benchmark, bars.data_versions)
+
+
+def test_a_saved_backtest_runs_again_from_its_own_specification_and_is_identical(lab, tmp_path):
+    inputs = SimpleNamespace(
+        bars={"A": lab.bars("A", 1, 300)}, benchmark=lab.bars("B", 2, 300), data_versions={"A": "1", "B": "1"}
+    )
+    result = ran(lab, inputs)
+    save_result(result, tmp_path)
+
+    assert result.metrics["trades"] > 3
+    assert reproduce_result(load_result(tmp_path, result.id), inputs) == []
+
+
+def test_other_bars_give_another_result_and_say_so(lab):
+    bars = lab.bars("A", 1, 300)
+    inputs = SimpleNamespace(bars={"A": bars}, benchmark=lab.bars("B", 2, 300), data_versions={"A": "1", "B": "1"})
+    recorded = ran(lab, inputs)
+    higher = bars
+    for name in ("open", "high", "low", "close"):
+        higher = higher.set_column(bars.column_names.index(name), name, pc.multiply(bars[name], 1.5))
+    changed = SimpleNamespace(bars={"A": higher}, benchmark=inputs.benchmark, data_versions={"A": "2", "B": "1"})
+
+    found = {one.what: (one.recorded, one.now) for one in reproduce_result(recorded, changed)}
+
+    assert found["data_versions.A"] == ("1", "2")
+    assert "id" in found
+    assert any(what.startswith("fills.price") for what in found)
