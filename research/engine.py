@@ -110,33 +110,63 @@ def strategy_of(experiment: Experiment) -> tuple[type[bt.Strategy], dict[str, An
 
 def replay(prepared: PreparedRun) -> RunOutput:
     """Run a prepared experiment; unlike `run_backtest` it neither checks the books nor writes warnings."""
-    experiment = prepared.experiment
-    clock = clock_of(list(prepared.bars.values()), prepared.calendar)
-    guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
-    broker = SimulatedBroker(starting_cash=experiment.cash, costs=prepared.costs, guard=guard, clock=clock)
-    cerebro = _Cerebro(stdstats=False)
-    cerebro.setbroker(broker)
-    for bars in prepared.bars.values():
-        cerebro.adddata(arrow_feed(bars, experiment.resolution))
-    cerebro.addstrategy(prepared.strategy, **prepared.params)
-    random.seed(experiment.seed)
-    np.random.seed(experiment.seed % 2**32)
-    _run(cerebro, prepared)
-    if cerebro.broker is not broker:
-        raise AccountingError(f"{experiment.name}: the strategy replaced the broker, so its orders were not guarded.")
-    return _output(prepared, clock, broker, guard, _warmed_up(cerebro, prepared))
+    return Rig(prepared).run()
+
+
+class Rig:
+    """Cerebro with everything attached, for one run.
+
+    Args:
+        prepared: what to run.
+        bar_by_bar: load bars one at a time, so that later ones are not in memory when the strategy decides. Slower,
+            and indicators are computed by their `next` instead of their `once`, which may differ in the last bit.
+    """
+
+    def __init__(self, prepared: PreparedRun, *, bar_by_bar: bool = False) -> None:
+        self._prepared = prepared
+        self._clock = clock = clock_of(list(prepared.bars.values()), prepared.calendar)
+        self._guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
+        self._broker = SimulatedBroker(
+            starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=self._guard, clock=clock
+        )
+        self._cerebro = _Cerebro(stdstats=False, preload=not bar_by_bar, runonce=not bar_by_bar)
+        self._cerebro.setbroker(self._broker)
+        self._cerebro.guarded = self._broker
+        for bars in prepared.bars.values():
+            self._cerebro.adddata(arrow_feed(bars, prepared.experiment.resolution))
+        self._cerebro.addstrategy(prepared.strategy, **prepared.params)
+
+    @property
+    def reached(self) -> int | None:
+        """Time of the newest bar the run has seen (microseconds since 1970-01-01 UTC), None before the first."""
+        done = self._broker.bars_done
+        return int(self._clock.ts[done - 1]) if done else None
+
+    def run(self) -> RunOutput:
+        """Run to the end of the bars; a rig runs once."""
+        seed = self._prepared.experiment.seed
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        _run(self._cerebro, self._prepared)
+        name = self._prepared.experiment.name
+        if self._cerebro.broker is not self._broker:
+            raise AccountingError(f"{name}: the strategy replaced the broker, so its orders were not guarded.")
+        warmed_up = _warmed_up(self._cerebro, self._prepared)
+        return _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
 
 
 class _Cerebro(bt.Cerebro):  # type: ignore[misc]
     """Backtrader's own loop; tells the broker when the bars are over, before the strategy's `stop` is called."""
 
+    guarded: SimulatedBroker
+
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
         super()._runonce(runstrats)
-        self._broker.end_of_bars()
+        self.guarded.end_of_bars()
 
     def _runnext(self, runstrats: list[bt.Strategy]) -> None:
         super()._runnext(runstrats)
-        self._broker.end_of_bars()
+        self.guarded.end_of_bars()
 
 
 def _run(cerebro: bt.Cerebro, prepared: PreparedRun) -> None:

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from broker.costs import CostSettings
 from research.errors import ExperimentError
-from risk.errors import RiskError
 from risk.limits import Limits
 from warehouse.errors import InvalidRequestError
 from warehouse.resolution import Resolution
@@ -61,7 +60,9 @@ class Experiment(BaseModel):
     resolution: Resolution = Field(default=Resolution.DAILY, description="Bar length: 1d, 1h, 1m or 5s")
     cash: float = Field(default=100_000.0, gt=0, allow_inf_nan=False, description="Starting cash")
     costs: CostSettings = Field(default_factory=CostSettings, description="Commission, slippage, fills, financing")
-    limits: Limits = Field(default_factory=Limits, description="Risk limits; the strategy's own can only tighten them")
+    limits: Limits = Field(
+        default_factory=Limits.default, description="Risk limits or a profile's name; a strategy's own can only tighten"
+    )
     benchmark: str | None = Field(default=None, description="Symbol to compare with; the first symbol when not given")
     adjust: Literal["all", "splits", "none"] = Field(default="all", description="Price adjustment of the bars")
     calendar: str = Field(default="XNYS", description="Exchange calendar of the sessions")
@@ -164,16 +165,6 @@ class Experiment(BaseModel):
     def _costs_by_name(cls, costs: object) -> object:
         return {"model": costs} if isinstance(costs, str) else costs
 
-    @field_validator("limits", mode="before")
-    @classmethod
-    def _limits_by_profile(cls, limits: object) -> object:
-        if not isinstance(limits, str):
-            return limits
-        try:
-            return Limits.named(limits)
-        except RiskError as error:
-            raise ValueError(str(error).removeprefix("limits: ").rstrip(".?")) from None
-
     @field_validator("allow_quality_errors")
     @classmethod
     def _override_has_a_reason(cls, reason: str | None) -> str | None:
@@ -222,8 +213,10 @@ class _StrictLoader(yaml.SafeLoader):
 def _with_name(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document, named after its strategy and symbols when it has no name."""
     strategy, symbols = document.get("strategy"), document.get("symbols")
-    if document.get("name") or not isinstance(strategy, str) or not isinstance(symbols, list | tuple):
+    if document.get("name"):
         return dict(document)
+    if not isinstance(strategy, str) or not isinstance(symbols, list | tuple):
+        return {**document, "name": "experiment"}  # another field is wrong, and that is what must be said
     name = "-".join([strategy.rsplit(".", 1)[-1], *(str(symbol) for symbol in symbols)])
     return {**document, "name": re.sub(r"[^A-Za-z0-9_\-]", "_", name)[:120]}
 
@@ -247,7 +240,7 @@ def _sentence(model: type[BaseModel], error: ValidationError, origin: str) -> st
         return f"{origin}: {where} is missing."
     reason = fault["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:] if not reason[:2].isupper() else reason
-    reason = reason.removesuffix(".")
+    reason = reason.rstrip(".?").removeprefix(f"{fault['input']!r} ")
     if not where:
         return f"{origin}: {reason}."
     return f"{origin}: {where}: {fault['input']!r} {_verb(reason)}{reason}."

@@ -52,8 +52,10 @@ class SymbolBars:
     def head(self, until_us: int) -> "SymbolBars":
         """The bars stamped at or before a moment (microseconds since 1970-01-01 UTC)."""
         stop = int(np.searchsorted(self.ts, until_us, side="right"))
-        columns = (self.ts, self.sessions, self.open, self.high, self.low, self.close, self.volume)
-        return SymbolBars(self.symbol, *(column[:stop].copy() for column in columns))
+        return SymbolBars(
+            self.symbol, self.ts[:stop], self.sessions[:stop],
+            self.open[:stop], self.high[:stop], self.low[:stop], self.close[:stop], self.volume[:stop],
+        )  # fmt: skip
 
     def session_dates(self) -> list[date]:
         """The exchange day of each bar; one `date` object is shared by the bars of a day."""
@@ -131,7 +133,24 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
             line = getattr(self.lines, name)
             line.array = array.array("d", columns[name].tobytes())
             line.extension = 0
+        self._next_row = len(bars)
         self.home()
+
+    def start(self) -> None:
+        """Begin at the first bar."""
+        super().start()
+        self._next_row = 0
+
+    def _load(self) -> bool:
+        """One bar, for runs that do not preload."""
+        bars, row = self.p.dataname, self._next_row
+        if row >= len(bars):
+            return False
+        self._next_row = row + 1
+        self.lines.datetime[0] = day_numbers(bars.ts[row : row + 1])[0]
+        for name in (*_PRICES, "volume"):
+            getattr(self.lines, name)[0] = getattr(bars, name)[row]
+        return True
 
     # A tick differs from its bar only when bars are replayed, which this feed never is: the attributes that
     # Backtrader sets at every bar become views on the lines.

@@ -4,27 +4,34 @@ Belongs here: replaying an experiment on histories that end early and comparing 
 belong here: judging a strategy in any other way.
 
 A strategy that sees only closed bars decides the same up to a moment whether or not history goes on after it. So the
-experiment is run once on everything and again on histories cut at many bars; orders, fills and equity up to each cut
-must be equal. Half of the cuts fall on bars at which the full run submitted an order: a strategy that peeks a single
-bar decides there by a bar that the cut takes away, so one of those replays must come out differently or break.
+experiment is run once on everything and again on histories cut at several bars; orders, fills and equity up to each cut
+must be equal. Where to cut decides what is found:
+
+- Half of the sampled cuts fall on bars at which the full run submitted an order: a strategy that peeks a single bar
+  decided there by a bar that the cut takes away.
+- One more replay loads bars one at a time, so that a look at the future finds nothing at any bar. Where it decides
+  otherwise, or breaks, a cut is added. It is no proof by itself: indicators computed bar by bar may differ in the
+  last bit from those computed at once.
 """
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research.engine import PreparedRun, prepare_run, replay
+from research.engine import PreparedRun, Rig, prepare_run, replay
 from research.errors import ExperimentError
 from research.experiment import Experiment
 from research.feed import Integers, union_of_times
 from research.run_output import RunOutput
 
 _DECIDED = ("ts", "symbol", "side", "kind", "quantity_requested", "quantity", "price", "limit_price")
+_SUSPECTS = 3
 _BREAKS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -39,7 +46,7 @@ class LookaheadFinding:
 
 @dataclass(frozen=True, slots=True)
 class LookaheadReport:
-    """What the replays showed. `cuts` are UTC; `clean` only says that no cut tried was a counter-example."""
+    """What the replays showed. `cuts` are UTC, `cuts_on_decisions` how many of the sampled ones lie on decisions."""
 
     cuts: tuple[datetime, ...]
     cuts_on_decisions: int
@@ -54,7 +61,7 @@ class LookaheadReport:
 def check_lookahead(
     experiment: Experiment, bars: Mapping[str, pa.Table], *, cuts: int = 12, seed: int = 0
 ) -> LookaheadReport:
-    """Replay an experiment on `cuts` shortened histories and compare every decision.
+    """Replay an experiment on shortened histories, `cuts` sampled and a few suspected ones, and compare all decisions.
 
     Raises:
         ExperimentError: `cuts` is not positive, or the experiment itself is wrong.
@@ -64,9 +71,33 @@ def check_lookahead(
         raise ExperimentError(f"cuts: {cuts} must be at least 1.")
     prepared = prepare_run(experiment, bars)
     full = replay(prepared)
-    moments, on_decisions = _cut_moments(prepared, full, cuts, seed)
+    sampled, on_decisions = _cut_moments(prepared, full, cuts, seed)
+    moments = sorted({*sampled, *_suspected(prepared, full)})
     findings = [finding for moment in moments if (finding := _compare_at(prepared, full, moment)) is not None]
     return LookaheadReport(tuple(_utc(moment) for moment in moments), on_decisions, tuple(findings))
+
+
+def _suspected(prepared: PreparedRun, full: RunOutput) -> list[int]:
+    """The first moments at which a run that loads bars one at a time decides otherwise, or breaks."""
+    rig = Rig(prepared, bar_by_bar=True)
+    try:
+        streamed = rig.run()
+    except _BREAKS:
+        return [rig.reached] if rig.reached is not None and rig.reached < _last(full) else []
+    expected, seen = _rows_by_moment(full), _rows_by_moment(streamed)
+    different = (moment for moment in sorted({*expected, *seen}) if expected.get(moment) != seen.get(moment))
+    return [moment for moment in islice(different, _SUSPECTS) if moment < _last(full)]
+
+
+def _rows_by_moment(output: RunOutput) -> dict[int, list[dict[str, object]]]:
+    rows: dict[int, list[dict[str, object]]] = {}
+    for row in output.orders.select(list(_DECIDED)).to_pylist():
+        rows.setdefault(_microseconds(row["ts"]), []).append(row)
+    return rows
+
+
+def _last(output: RunOutput) -> int:
+    return _microseconds(output.equity["ts"][-1].as_py())
 
 
 def _cut_moments(prepared: PreparedRun, full: RunOutput, cuts: int, seed: int) -> tuple[list[int], int]:

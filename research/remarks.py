@@ -112,6 +112,8 @@ _LATE_DAYS = 10  # longer than any run of closed days; a shorter gap is a holida
 
 
 def _about_limits(experiment: Experiment) -> Iterator[str]:
+    if experiment.limits.notice is not None:
+        yield experiment.limits.notice
     minutes, bar = experiment.limits.flat_before_close_minutes, experiment.resolution.length
     if minutes is None:
         return

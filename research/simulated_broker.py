@@ -465,10 +465,10 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             return price
         data = order.data
         high, low = data.high[0], data.low[0]
-        slipped = self._costs.slippage.price(
+        slipped: float = self._costs.slippage.price(
             1 if size > 0 else -1, price, quantity=abs(size), bar_volume=data.volume[0], high=high, low=low
         )
-        return min(max(slipped, low), high)
+        return float(min(max(slipped, low), high))
 
     def _fee(self, order: Order, size: float, price: float) -> Decimal:
         """What executing `size` more adds to the order's commission of this session."""

@@ -4,6 +4,7 @@ Belongs here: what several tests of the engine share. Does not belong here: test
 """
 
 import datetime as dt
+import hashlib
 from dataclasses import replace
 
 import backtrader as bt
@@ -12,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from research.accounting import check_accounting
-from research.engine import PreparedRun, replay
+from research.engine import PreparedRun, replay, run_backtest
 from research.experiment import Experiment
 from research.feed import symbol_bars
 from research.remarks import remarks
@@ -23,8 +24,9 @@ START, END = dt.date(2020, 1, 1), dt.date(2024, 12, 31)
 FREE = {"model": "none", "slippage": {"kind": "none"}, "participation": None}
 
 
-def table(symbol, stamps, opens, highs, lows, closes, volumes, resolution="1d"):
-    """A BARS_SCHEMA table from columns."""
+def table(symbol, stamps, *columns, resolution="1d"):
+    """A BARS_SCHEMA table; `columns` are open, high, low, close and volume."""
+    opens, highs, lows, closes, volumes = columns
     stamps = pd.DatetimeIndex(stamps)
     count = len(stamps)
     return pa.table(
@@ -77,7 +79,7 @@ def prepared(strategy, *tables, params=None, **fields):
     """A run of a strategy class, which need not be importable; costs are none unless given."""
     names = [bars["symbol"][0].as_py() for bars in tables]
     resolution = tables[0]["resolution"][0].as_py()
-    fields = {"start": START, "end": END, "costs": FREE, "resolution": resolution} | fields
+    fields = {"start": START, "end": END, "costs": FREE, "limits": "none", "resolution": resolution} | fields
     experiment = Experiment.build(strategy="tests.Made", symbols=names, **fields)
     return PreparedRun(
         experiment=experiment,
@@ -99,6 +101,26 @@ def run(strategy, *tables, **fields):
     output = replay(ready)
     assert check_accounting(output, ready.bars, participation=ready.costs.participation.fraction) == ()
     return replace(output, warnings=remarks(ready.experiment, output, ready.bars, None))
+
+
+def library_run():
+    """The crossover of the library on two random walks, with the default costs and limits."""
+    experiment = Experiment.build(
+        strategy="strategies.sma_crossover.SMACrossover",
+        params={"sma_short": 5, "sma_long": 20},
+        symbols=["A", "B"],
+        start=START,
+        end=END,
+    )
+    return run_backtest(experiment, {"A": walk("A", seed=1), "B": walk("B", seed=2)})
+
+
+def digest(output):
+    """One hash over every table and number of a run."""
+    tables = (output.equity, output.orders, output.fills, output.trades, output.open_trades)
+    text = "".join(str(table.to_pydict()) for table in tables)
+    rest = (output.risk_events, output.warnings, output.commission, output.slippage, output.financing)
+    return hashlib.sha256(f"{text}{rest}".encode()).hexdigest()
 
 
 def vanilla(strategy, *tables, cash=100_000.0, **params):

@@ -1,5 +1,7 @@
 """Without costs and limits, fills, cash and equity are Backtrader's own to the last bit."""
 
+from typing import ClassVar
+
 import backtrader as bt
 import pytest
 
@@ -34,9 +36,10 @@ class Brackets(Crossing):
     def next(self):
         close = self.data.close[0]
         if not self.position and not self.broker.get_orders_open() and self.crossings[self.data][0]:
-            send = self.buy_bracket if self.crossings[self.data][0] > 0 else self.sell_bracket
             side = self.crossings[self.data][0]
-            send(size=100, price=close * (1 - 0.002 * side), stopprice=close * (1 - 0.03 * side), limitprice=close * (1 + 0.05 * side))  # fmt: skip
+            send = self.buy_bracket if side > 0 else self.sell_bracket
+            entry, stop, target = (close * (1 + side * away) for away in (-0.002, -0.03, 0.05))
+            send(size=100, price=entry, stopprice=stop, limitprice=target)
 
 
 class Waiting(Crossing):
@@ -95,7 +98,7 @@ def test_several_symbols_give_backtraders_fills_equity_and_cash(strategy):
 
 def test_the_strategy_is_told_what_backtrader_would_tell_it():
     class Told(Waiting):
-        log = []
+        log: ClassVar[list] = []
 
         def notify_order(self, order):
             done = order.executed

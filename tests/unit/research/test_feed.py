@@ -14,7 +14,7 @@ from research.errors import BarsError
 from research.feed import SymbolBars, arrow_feed, day_numbers, symbol_bars, union_of_times
 from warehouse.resolution import Resolution
 
-EPOCH = dt.datetime(1970, 1, 1)
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (Backtrader's times have no zone)
 LINES = ("datetime", "open", "high", "low", "close", "volume", "openinterest")
 
 
@@ -75,7 +75,7 @@ def test_ticks_of_a_feed_are_its_current_bar():
     assert len(cerebro.run()[0]) == 9
 
 
-@given(st.datetimes(min_value=dt.datetime(1900, 1, 1), max_value=dt.datetime(2200, 1, 1)))
+@given(st.datetimes(min_value=EPOCH.replace(year=1900), max_value=EPOCH.replace(year=2200)))
 @settings(max_examples=500)
 def test_day_numbers_equal_backtraders_for_any_moment(moment):
     microseconds = (moment - EPOCH) // dt.timedelta(microseconds=1)
@@ -83,7 +83,7 @@ def test_day_numbers_equal_backtraders_for_any_moment(moment):
 
 
 def test_day_numbers_equal_backtraders_for_every_minute_of_a_day():
-    day = dt.datetime(2013, 3, 1)
+    day = EPOCH.replace(year=2013, month=3)
     moments = [day + dt.timedelta(minutes=minute) for minute in range(1440)]
     microseconds = np.array([(moment - EPOCH) // dt.timedelta(microseconds=1) for moment in moments])
     assert day_numbers(microseconds).tolist() == [bt.date2num(moment) for moment in moments]

@@ -33,7 +33,17 @@ def fills(*rows):
 
 
 def shown(trades):
-    names = ("side", "quantity", "entry_price", "exit_price", "gross_profit", "costs", "net_profit", "bars_held", "fills")
+    names = (
+        "side",
+        "quantity",
+        "entry_price",
+        "exit_price",
+        "gross_profit",
+        "costs",
+        "net_profit",
+        "bars_held",
+        "fills",
+    )
     return [tuple(trade[name] for name in names) for trade in trades.to_pylist()]
 
 
@@ -82,4 +92,6 @@ def test_profits_are_money_received_minus_money_paid_plus_what_is_held(rows):
     assert sum(trade["costs"] for trade in both) == pytest.approx(sum(fee for _, _, fee in rows), abs=1e-9)
     assert all(trade["quantity"] > 0 for trade in both)
     assert still_open.num_rows == (1 if held else 0)
-    assert all(trade["exit_price"] is not None and trade["exit_ts"] >= trade["entry_ts"] for trade in closed.to_pylist())
+    assert all(
+        trade["exit_price"] is not None and trade["exit_ts"] >= trade["entry_ts"] for trade in closed.to_pylist()
+    )

@@ -1,0 +1,146 @@
+"""The look-ahead check finds a strategy that peeks one bar, and passes one that does not."""
+
+import backtrader as bt
+import numpy as np
+import pytest
+
+from research.errors import ExperimentError
+from research.lookahead import check_lookahead
+from tests.unit.research.scenarios import FREE, daily, flat, walk
+
+
+class Honest(bt.Strategy):
+    def __init__(self):
+        self.crossing = bt.ind.CrossOver(self.data.close, bt.ind.SMA(period=15))
+
+    def next(self):
+        if self.crossing[0] > 0:
+            self.order_target_percent(target=0.9)
+        elif self.crossing[0] < 0:
+            self.close()
+
+
+class PeeksOneBar(Honest):
+    """Reads tomorrow's close; on the last bar there is none and it does nothing."""
+
+    def next(self):
+        try:
+            tomorrow = self.data.close[1]
+        except IndexError:
+            return
+        if tomorrow > self.data.close[0] * 1.02:
+            self.order_target_percent(target=0.9)
+        elif tomorrow < self.data.close[0]:
+            self.close()
+
+
+class PeeksRarely(Honest):
+    """Honest but for a few bars in a thousand."""
+
+    def next(self):
+        super().next()
+        future = self.data.close.array[len(self) :][:1]
+        if future and future[0] > self.data.close[0] * 1.05:
+            self.buy(size=1)
+
+
+class PeeksAtTheOpen(Honest):
+    """Sets its limit by tomorrow's open."""
+
+    def next(self):
+        if not self.position and self.crossing[0] > 0:
+            self.buy(size=10, exectype=bt.Order.Limit, price=self.data.open[1] * 1.001)
+        elif self.crossing[0] < 0:
+            self.close()
+
+
+class KnowsTheWholeColumn(Honest):
+    """Compares with the mean of all closes, future ones too."""
+
+    def start(self):
+        self.mean = float(np.mean(self.data.close.array))
+
+    def next(self):
+        self.order_target_percent(target=0.9 if self.data.close[0] < self.mean else 0.0)
+
+
+class KnowsTheEnd(Honest):
+    """Sells everything before the bars end."""
+
+    def next(self):
+        if len(self) > self.data.buflen() - 60:
+            self.close()
+        else:
+            super().next()
+
+
+class Idle(bt.Strategy):
+    def next(self):
+        pass
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Run the check on a class of this file."""
+
+    def of(strategy, *tables, cuts=12, seed=0, **fields):
+        monkeypatch.setattr("research.engine.load_strategy", lambda path: strategy)
+        monkeypatch.setattr("research.engine.resolve_params", lambda cls, params: params)
+        tables = tables or (walk("A", 300, 3),)
+        bars = {table["symbol"][0].as_py(): table for table in tables}
+        fields = {"start": "2020-01-01", "end": "2024-12-31", "costs": FREE} | fields
+        from research.experiment import Experiment
+
+        experiment = Experiment.build(strategy="tests.Made", symbols=list(bars), **fields)
+        return check_lookahead(experiment, bars, cuts=cuts, seed=seed)
+
+    return of
+
+
+def test_an_honest_strategy_passes(check):
+    report = check(Honest)
+    assert report.clean
+    assert (len(report.cuts), report.cuts_on_decisions) == (12, 6)
+
+
+@pytest.mark.parametrize("strategy", [PeeksOneBar, PeeksRarely, PeeksAtTheOpen, KnowsTheWholeColumn, KnowsTheEnd])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_strategy_that_knows_the_future_is_found(check, strategy, seed):
+    report = check(strategy, seed=seed)
+    assert not report.clean
+    assert all(finding.cut in report.cuts and f"{finding.cut}" in finding.detail for finding in report.findings)
+
+
+def test_what_differs_is_told(check):
+    finding = check(PeeksOneBar).findings[-1]
+    assert finding.what == "orders"
+    assert "only the whole history has orders at" in finding.detail
+
+
+def test_a_strategy_that_breaks_without_the_future_is_found(check):
+    kinds = {finding.what for finding in check(PeeksAtTheOpen).findings}
+    assert kinds == {"error"}
+
+
+def test_symbols_that_begin_late_pass(check):
+    assert check(Honest, walk("A", 300, 3), walk("B", 150, 4, first="2020-06-01")).clean
+
+
+def test_costs_and_limits_do_not_look_ahead(check):
+    report = check(Honest, costs="ibkr_tiered", limits={"max_drawdown": 0.1, "max_position_fraction": 0.5})
+    assert report.clean
+
+
+def test_the_same_seed_cuts_at_the_same_bars(check):
+    assert check(Honest, seed=7).cuts == check(Honest, seed=7).cuts
+    assert check(Honest, seed=7).cuts != check(Honest, seed=8).cuts
+
+
+def test_a_strategy_that_does_nothing_is_cut_anywhere(check):
+    report = check(Idle, daily("A", flat(10, 30)), cuts=5)
+    assert (report.clean, len(report.cuts), report.cuts_on_decisions) == (True, 5, 0)
+
+
+def test_no_cuts_is_an_error(check):
+    with pytest.raises(ExperimentError, match="cuts: 0 must be at least 1"):
+        check(Honest, cuts=0)
