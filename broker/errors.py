@@ -1,6 +1,6 @@
-"""What can go wrong around a broker, as one-sentence errors.
+"""What can go wrong between barloom and a broker, as one-sentence errors.
 
-Belongs here: exception types of `broker`. Does not belong here: refusals by risk limits; those are decisions.
+Belongs here: exception types of `broker`. Does not belong here: messages for a terminal or a page.
 """
 
 
@@ -8,5 +8,13 @@ class BrokerError(Exception):
     """Base of every error that `broker` raises on purpose; its text is one sentence for a user."""
 
 
-class CostModelError(BrokerError):
-    """A cost model, a slippage model or a rate that does not exist or cannot be used."""
+class UnknownCostModelError(BrokerError):
+    """A cost model that does not exist."""
+
+
+class InvalidFillError(BrokerError):
+    """A quantity, price or number of days for which no cost can be worked out."""
+
+
+class FeeTableError(BrokerError):
+    """The fee table that ships with the project is damaged."""

@@ -1,76 +1,101 @@
-"""How far the price of an order that takes liquidity is from the price that was shown.
+"""How much worse than the reference price an order fills that takes liquidity.
 
-Belongs here: slippage models; pure functions of one execution. Does not belong here: when an order executes.
-
-Every model keeps the price inside the bar's range: nobody traded outside it.
+Belongs here: price models; every one keeps the price inside the bar. Does not belong here: which orders slip (market
+and stop orders do, orders that wait at a limit do not) and how many shares fill (see `participation`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-_BASIS_POINT = 1e-4
+_BPS = 10_000.0
 
 
 class SlippageModel(Protocol):
-    """From the price that was shown to the price that is paid."""
+    """Moves a price against the order."""
 
     def price(self, side: int, price: float, *, quantity: float, bar_volume: float, high: float, low: float) -> float:
-        """Price of an execution: `side` +1 buys, -1 sells; `quantity` shares out of a bar of `bar_volume`."""
-        ...
+        """The fill price, never outside [low, high].
 
+        Args:
+            side: +1 for a purchase, -1 for a sale.
+            price: reference price without slippage.
+            quantity: shares that fill, positive.
+            bar_volume: shares traded in the bar; NaN when unknown.
+            high: highest price of the bar.
+            low: lowest price of the bar.
+        """
 
-@dataclass(frozen=True, slots=True)
-class NoSlippage:
-    """The price that was shown."""
-
-    def price(
-        self,
-        side: int,
-        price: float,
-        *,
-        quantity: float,
-        bar_volume: float,
-        high: float,
-        low: float,
-    ) -> float:
-        """Unchanged."""
-        return price
+    @property
+    def notice(self) -> str | None:
+        """What a result must say aloud about this model, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class BasisPoints:
-    """A fixed fraction of the price; also half a quoted spread, given as such."""
+    """A fixed part of the price, in basis points."""
 
-    basis_points: float
+    bps: float = 5.0
 
-    def price(
-        self,
-        side: int,
-        price: float,
-        *,
-        quantity: float,
-        bar_volume: float,
-        high: float,
-        low: float,
-    ) -> float:
-        """`price` moved against the order.
+    def price(self, side: int, price: float, *, quantity: float, bar_volume: float, high: float, low: float) -> float:
+        """See `SlippageModel.price`."""
+        return _inside(price * (1 + side * self.bps / _BPS), high, low)
 
-        >>> BasisPoints(10.0).price(1, 100.0, quantity=1, bar_volume=1, high=101.0, low=99.0)
-        100.1
-        """
-        return _inside(price * (1.0 + side * self.basis_points * _BASIS_POINT), high, low)
+    @property
+    def notice(self) -> str | None:
+        """Zero basis points are no slippage at all."""
+        return NoSlippage().notice if self.bps == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSpread:
+    """Half of a quoted spread, given in basis points of the price."""
+
+    spread_bps: float = 2.0
+
+    def price(self, side: int, price: float, *, quantity: float, bar_volume: float, high: float, low: float) -> float:
+        """See `SlippageModel.price`."""
+        return _inside(price * (1 + side * self.spread_bps / 2 / _BPS), high, low)
+
+    @property
+    def notice(self) -> str | None:
+        """A spread of zero is no slippage at all."""
+        return NoSlippage().notice if self.spread_bps == 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeShare:
-    """Grows with the square of the order's share of the bar's volume: `impact` x share ** 2 of the price."""
+    """Impact that grows with the square of the share of the bar's volume: price x impact x share^2.
 
-    impact: float
+    A bar whose volume is unknown or zero counts as taken whole.
+    """
+
+    impact: float = 0.1
 
     def price(self, side: int, price: float, *, quantity: float, bar_volume: float, high: float, low: float) -> float:
-        """`price` moved against the order; a bar without known volume is taken as bought up whole."""
-        share = min(1.0, quantity / bar_volume) if bar_volume > 0 else 1.0
-        return _inside(price * (1.0 + side * self.impact * share * share), high, low)
+        """See `SlippageModel.price`."""
+        known = math.isfinite(bar_volume) and bar_volume > 0
+        share = min(1.0, quantity / bar_volume) if known else 1.0
+        return _inside(price * (1 + side * self.impact * share * share), high, low)
+
+    @property
+    def notice(self) -> str | None:
+        """An impact of zero is no slippage at all."""
+        return NoSlippage().notice if self.impact == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlippage:
+    """Fills at the reference price, and says so."""
+
+    def price(self, side: int, price: float, *, quantity: float, bar_volume: float, high: float, low: float) -> float:
+        """See `SlippageModel.price`."""
+        return _inside(price, high, low)
+
+    @property
+    def notice(self) -> str | None:
+        """Always."""
+        return "No slippage: every order fills at its reference price."
 
 
 def _inside(price: float, high: float, low: float) -> float:
