@@ -58,7 +58,7 @@ def backtest(
         params: Strategy parameters as JSON, for example '{"sma_short": 10}'.
         params_file: Strategy parameters in a JSON file.
         costs: Cost model: ibkr_fixed, ibkr_tiered or none.
-        benchmark: Symbol to compare with; the first symbol unless given.
+        benchmark: Symbol to compare with; an equal part of each symbol, bought and held, unless given.
         adjust: Price adjustment of the bars.
         name: Name of the experiment; made from strategy and symbols unless given.
         project: Tag of the result.

@@ -23,7 +23,13 @@ _NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+( %| d)?|unknown|")
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """Print a table; numbers go right, everything else left."""
-    _console().print(_rich_table(columns, [list(row) for row in rows], title))
+    from rich.measure import Measurement
+
+    table = _rich_table(columns, [list(row) for row in rows], title)
+    console = _console()
+    wide = console.options.update(max_width=_PIPE_WIDTH)
+    needed = Measurement.get(console, wide, table).minimum  # figures are never folded, a narrow terminal wraps the line
+    console.print(table, width=max(console.width, needed), crop=False, no_wrap=True, overflow="ignore")
 
 
 def print_arrow(table: "pa.Table") -> None:

@@ -3,6 +3,7 @@
 Belongs here: starting `dagster dev` with this project's workspace. Does not belong here: the graph.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,6 @@ def ui(*, host: str = "127.0.0.1", port: int = 3000) -> int:
         raise SettingsError(f"workspace: there is no workspace.yaml in {Path.cwd()}; run this in a barloom folder.")
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     try:
-        return subprocess.call(command)  # noqa: S603  # fixed program, no shell
+        return subprocess.call(command, env={"DAGSTER_HOME": str(Path.cwd()), **os.environ})  # noqa: S603
     except KeyboardInterrupt:
         return 0
