@@ -238,7 +238,7 @@ def actions_recipe(store: "Warehouse", calendar: "TradingCalendar") -> Recipe:
         return _readable(lambda: store.read_actions(symbol)) if actions_file(store.root, symbol).exists() else None
 
     def make(key: str) -> str:
-        rebuild_actions(store, symbol_of(key))
+        rebuild_actions(store, symbol_of(key), calendar)
         return table_version(store.read_actions(symbol_of(key)))
 
     def describe(key: str) -> dict[str, Any]:

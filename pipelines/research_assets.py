@@ -121,9 +121,9 @@ def backtest_results(
         run_experiment,
         stored_result,
     )
+    from research.result import mark_latest
 
     wanted = PAGES if config.tearsheet else (CHART,)
-    from research.result import mark_latest
 
     def backtest(key: str) -> Done:
         experiment = config.applied_to(research.load(key))

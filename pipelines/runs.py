@@ -110,28 +110,38 @@ def open_instance(project: Path = Path()) -> dg.DagsterInstance:
     """
     project = project.resolve()
     home = os.environ.get("DAGSTER_HOME") or dotenv_values(project / ENV_FILE).get("DAGSTER_HOME")
-    folder = Path(home) if home else project
-    base = folder if home else project / ".dagster"
-    base.mkdir(parents=True, exist_ok=True)
-    overrides = {**_absolute_paths(folder), "compute_logs": _NO_CAPTURE}
-    ref = InstanceRef.from_dir(str(base), config_dir=str(folder), overrides=overrides)
+    if home:
+        base, overrides = Path(home), {}
+    else:
+        base, overrides = project / ".dagster", _absolute_paths(project)
+        base.mkdir(exist_ok=True)
+    config_dir = base if home else project
+    ref = InstanceRef.from_dir(
+        str(base), config_dir=str(config_dir), overrides={**overrides, "compute_logs": _NO_CAPTURE}
+    )
     return dg.DagsterInstance.from_ref(ref)
 
 
 _NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+_WITHOUT_A_FILE: Mapping[str, Any] = {
+    "storage": {"sqlite": {"base_dir": ".dagster/storage"}},
+    "telemetry": {"enabled": False},
+}
 
 
 def _absolute_paths(folder: Path) -> dict[str, Any]:
+    """The parts of the folder's `dagster.yaml` that hold relative paths, with the folder in front of them."""
     path = folder / "dagster.yaml"
-    config = yaml.safe_load(path.read_text()) or {} if path.exists() else {"telemetry": {"enabled": False}}
-    storage = config.get("storage", {"sqlite": {"base_dir": ".dagster/storage"}})
-    if "sqlite" in storage:
-        storage = {"sqlite": {"base_dir": str(folder / storage["sqlite"]["base_dir"])}}
+    config = (yaml.safe_load(path.read_text()) or {}) if path.exists() else _WITHOUT_A_FILE
+    absolute = dict(config) if config is _WITHOUT_A_FILE else {}
+    if base_dir := config.get("storage", {}).get("sqlite", {}).get("base_dir"):
+        absolute["storage"] = {"sqlite": {"base_dir": str(folder / base_dir)}}
     artifacts = config.get("local_artifact_storage")
     if artifacts:
-        artifacts = {**artifacts, "config": {"base_dir": str(folder / artifacts["config"]["base_dir"])}}
-        return {"storage": storage, "local_artifact_storage": artifacts}
-    return {"storage": storage} if path.exists() else {**config, "storage": storage}
+        absolute["local_artifact_storage"] = {
+            **artifacts, "config": {"base_dir": str(folder / artifacts["config"]["base_dir"])},
+        }  # fmt: skip
+    return absolute
 
 
 def materialize_symbols(
