@@ -63,7 +63,9 @@ class Experiment(BaseModel):
     limits: Limits = Field(
         default_factory=Limits.default, description="Risk limits or a profile's name; a strategy's own can only tighten"
     )
-    benchmark: str | None = Field(default=None, description="Symbol to compare with; the first symbol when not given")
+    benchmark: str | None = Field(
+        default=None, description="Symbol to compare with; equal parts of all symbols when not given"
+    )
     adjust: Literal["all", "splits", "none"] = Field(default="all", description="Price adjustment of the bars")
     calendar: str = Field(default="XNYS", description="Exchange calendar of the sessions")
     annualization: int = Field(default=252, gt=0, description="Periods a year of daily figures")

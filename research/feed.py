@@ -57,6 +57,14 @@ class SymbolBars:
             self.open[:stop], self.high[:stop], self.low[:stop], self.close[:stop], self.volume[:stop],
         )  # fmt: skip
 
+    def with_future(self, after_us: int, factor: float) -> "SymbolBars":
+        """The same bars, prices of those stamped after a moment multiplied."""
+        scale = np.where(self.ts > after_us, factor, 1.0)
+        return SymbolBars(
+            self.symbol, self.ts, self.sessions,
+            self.open * scale, self.high * scale, self.low * scale, self.close * scale, self.volume,
+        )  # fmt: skip
+
     def session_dates(self) -> list[date]:
         """The exchange day of each bar; one `date` object is shared by the bars of a day."""
         days, inverse = np.unique(self.sessions, return_inverse=True)

@@ -12,10 +12,12 @@ must be equal. Where to cut decides what is found:
 - One more replay loads bars one at a time, so that a look at the future finds nothing at any bar. Where it decides
   otherwise, or breaks, a cut is added. It is no proof by itself: indicators computed bar by bar may differ in the
   last bit from those computed at once.
+- Before every symbol has the bars that the indicators need, a shorter history would break them; there the future is
+  not taken away but changed, once down and once up.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -32,6 +34,7 @@ from research.run_output import RunOutput
 
 _DECIDED = ("ts", "symbol", "side", "kind", "quantity_requested", "quantity", "price", "limit_price")
 _SUSPECTS = 3
+_FUTURES = (0.5, 2.0)
 _BREAKS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -39,7 +42,7 @@ _BREAKS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError
 class LookaheadFinding:
     """The first thing that came out differently at one cut."""
 
-    cut: datetime  # UTC close of the last bar that the shortened history holds
+    cut: datetime  # UTC close of the last bar that was left as it is
     what: str  # "orders" | "fills" | "equity" | "error"
     detail: str  # one sentence
 
@@ -96,6 +99,11 @@ def _rows_by_moment(output: RunOutput) -> dict[int, list[dict[str, object]]]:
     return rows
 
 
+def _warm(output: RunOutput) -> int:
+    """When every symbol had the bars that the indicators need; the end when that never was."""
+    return _last(output) if output.warmed_up is None else _microseconds(output.warmed_up)
+
+
 def _last(output: RunOutput) -> int:
     return _microseconds(output.equity["ts"][-1].as_py())
 
@@ -103,13 +111,12 @@ def _last(output: RunOutput) -> int:
 def _cut_moments(prepared: PreparedRun, full: RunOutput, cuts: int, seed: int) -> tuple[list[int], int]:
     """Where to cut, ascending, and how many of the cuts lie on decisions.
 
-    A cut leaves at least one bar away, and every symbol at least as many bars as the strategy needs to begin.
+    At least one bar lies after a cut; none is made before the strategy can decide anything.
     """
     clock = union_of_times(list(prepared.bars.values()))
-    # Backtrader's indicators break on histories shorter than their period
-    earliest = _microseconds(full.warmed_up) if full.warmed_up else clock[-1]
-    possible = clock[(clock >= earliest) & (clock < clock[-1])]
     decided = _decisions(full)
+    begins = min([_warm(full), *decided[:1].tolist()])
+    possible = clock[(clock >= begins) & (clock < clock[-1])]
     generator = random.Random(seed)  # noqa: S311 (a sample, not a secret)
     on_decisions = _sample(generator, np.intersect1d(decided, possible), (cuts + 1) // 2)
     others = _sample(generator, np.setdiff1d(possible, on_decisions), cuts - len(on_decisions))
@@ -127,10 +134,27 @@ def _sample(generator: random.Random, moments: Integers, count: int) -> list[int
 
 def _compare_at(prepared: PreparedRun, full: RunOutput, moment: int) -> LookaheadFinding | None:
     """The first difference between the full run and one on the history up to a moment, or None."""
-    shortened = replace(prepared, bars={symbol: bars.head(moment) for symbol, bars in prepared.bars.items()})
+    for history in _histories(prepared, full, moment):
+        finding = _compare_on(history, full, moment)
+        if finding is not None:
+            return finding
+    return None
+
+
+def _histories(prepared: PreparedRun, full: RunOutput, moment: int) -> Iterator[PreparedRun]:
+    """Runs whose bars up to a moment are the original ones, and none or others after it."""
+    bars = prepared.bars
+    if moment >= _warm(full):
+        yield replace(prepared, bars={symbol: series.head(moment) for symbol, series in bars.items()})
+        return
+    for factor in _FUTURES:
+        yield replace(prepared, bars={symbol: series.with_future(moment, factor) for symbol, series in bars.items()})
+
+
+def _compare_on(history: PreparedRun, full: RunOutput, moment: int) -> LookaheadFinding | None:
     cut = _utc(moment)
     try:
-        short = replay(shortened)
+        short = replay(history)
     except _BREAKS as error:
         detail = f"on the history up to {cut} the strategy broke with {type(error).__name__}: {error}"
         return LookaheadFinding(cut, "error", detail)

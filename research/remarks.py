@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from research.experiment import Experiment
 from research.feed import SymbolBars
 from research.run_output import RunOutput
+from risk.states import HaltState
 
 _FEES_OF_PROFIT = 0.30
 
@@ -29,6 +30,7 @@ def remarks(
         *_about_trades(output),
         *_about_data(experiment, output, bars),
         *_about_limits(experiment),
+        *_about_halts(output),
         *_about_the_benchmark(experiment, benchmark),
     )
 
@@ -124,6 +126,14 @@ def _about_limits(experiment: Experiment) -> Iterator[str]:
             f"limits.flat_before_close_minutes {minutes:g} is shorter than a {experiment.resolution} bar: positions are"
             f" closed at the next session's open, not before the close."
         )
+
+
+def _about_halts(output: RunOutput) -> Iterator[str]:
+    if output.final_halt is HaltState.ACTIVE:
+        return
+    halts = [event for event in output.risk_events if event.kind == "halt"]
+    since = f" since {halts[-1].ts:%Y-%m-%d} by {halts[-1].limit}" if halts else ""
+    yield f"Risk state {output.final_halt} stood at the end{since}: no position was opened from there on."
 
 
 def _about_the_benchmark(experiment: Experiment, benchmark: pa.Table | None) -> Iterator[str]:

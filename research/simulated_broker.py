@@ -99,6 +99,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._guard = guard
         self._clock = clock
         self._commissions = _Commissions(costs)
+        self._earns = costs.financing.cash_rate != 0
         self._running = False
         super().set_cash(starting_cash)
         self.recorder = Recorder(cash=[(-1, starting_cash)])
@@ -134,7 +135,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         clock = self._clock
         if clock.days_passed[bar]:
             self._commissions.session = clock.sessions[bar]
-            self._book_interest(bar)
+            if self._trade_profit or self._earns or self.cash < 0:
+                self._book_interest(bar)
         while self._toactivate:
             self._toactivate.popleft().activate()
         if self.submitted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import backtrader as bt
 import pytest
 
+from broker.costs import CostSettings
 from research.engine import replay, run_backtest
 from research.errors import AccountingError, BarsError, ExperimentError
 from research.experiment import Experiment
@@ -160,7 +161,7 @@ def test_a_run_without_orders_says_so():
 
 
 def test_a_run_without_costs_says_so():
-    assert has(warnings_of(costs="none"), "No commissions and fees were charged (cost model none)")
+    assert has(warnings_of(costs="none"), CostSettings(model="none").build().notices[0])
     assert not has(warnings_of(costs="ibkr_fixed"), "No commissions")
 
 
@@ -203,6 +204,12 @@ def test_flat_before_close_on_daily_bars_is_left_out_and_told():
     table = daily("A", flat(10, 20))
     output = run(Script, table, params={"plan": steps}, limits={"flat_before_close_minutes": 5})
     assert has(output.warnings, "flat_before_close_minutes has no effect on daily bars")
+
+
+def test_a_halt_that_stands_at_the_end_is_told():
+    rows = [*flat(10, 10), *flat(5, 10)]
+    found = warnings_of(*rows, steps={3: lambda s: s.buy(size=5000)}, limits={"max_drawdown": 0.1})
+    assert has(found, "Risk state FLATTEN stood at the end since 2024-01-17 by max_drawdown")
 
 
 # ---------------------------------------------------------------- tampering

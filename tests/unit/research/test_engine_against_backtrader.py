@@ -3,9 +3,10 @@
 from typing import ClassVar
 
 import backtrader as bt
+import numpy as np
 import pytest
 
-from tests.unit.research.scenarios import fills_of, run, vanilla, walk
+from tests.unit.research.scenarios import fills_of, minutes, run, vanilla, walk
 
 
 class Crossing(bt.Strategy):
@@ -93,6 +94,30 @@ def test_several_symbols_give_backtraders_fills_equity_and_cash(strategy):
     assert len(fills) > 30
     assert fills_of(ours) == fills
     assert ours.equity["equity"].to_pylist() == equity
+    assert ours.equity["cash"].to_pylist() == cash
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_symbols_with_missing_bars_give_backtraders_fills_equity_and_cash(seed):
+    kept = np.random.default_rng(seed).random((3, 300)) < 0.8
+    tables = [walk(name, seed=number).filter(kept[number]) for number, name in enumerate("ABC")]
+    fills, equity, cash = vanilla(LongAndShort, *tables)
+    ours = run(LongAndShort, *tables)
+    assert len(fills) > 30
+    assert fills_of(ours) == fills
+    assert ours.equity["equity"].to_pylist() == equity
+    assert ours.equity["cash"].to_pylist() == cash
+
+
+@pytest.mark.parametrize("strategy", [LongAndShort, Brackets])
+def test_minute_bars_give_backtraders_fills_equity_and_cash(strategy):
+    days = walk("A", 390, seed=3)
+    rows = zip(*(days[name].to_pylist() for name in ("open", "high", "low", "close", "volume")), strict=True)
+    bars = minutes("A", list(rows))
+    fills, equity, cash = vanilla(strategy, bars)
+    ours = run(strategy, bars)
+    assert len(fills) > 8
+    assert (fills_of(ours), ours.equity["equity"].to_pylist()) == (fills, equity)
     assert ours.equity["cash"].to_pylist() == cash
 
 

@@ -4,8 +4,11 @@ import backtrader as bt
 import numpy as np
 import pytest
 
+from research.engine import run_backtest
 from research.errors import ExperimentError
+from research.experiment import Experiment
 from research.lookahead import check_lookahead
+from strategies.registry import LIBRARY
 from tests.unit.research.scenarios import FREE, daily, flat, walk
 
 
@@ -83,14 +86,12 @@ class Idle(bt.Strategy):
 def check(monkeypatch):
     """Run the check on a class of this file."""
 
-    def of(strategy, *tables, cuts=12, seed=0, **fields):
+    def of(strategy, *tables, cuts=6, seed=0, **fields):
         monkeypatch.setattr("research.engine.load_strategy", lambda path: strategy)
         monkeypatch.setattr("research.engine.resolve_params", lambda cls, params: params)
         tables = tables or (walk("A", 300, 3),)
         bars = {table["symbol"][0].as_py(): table for table in tables}
         fields = {"start": "2020-01-01", "end": "2024-12-31", "costs": FREE} | fields
-        from research.experiment import Experiment
-
         experiment = Experiment.build(strategy="tests.Made", symbols=list(bars), **fields)
         return check_lookahead(experiment, bars, cuts=cuts, seed=seed)
 
@@ -100,7 +101,7 @@ def check(monkeypatch):
 def test_an_honest_strategy_passes(check):
     report = check(Honest)
     assert report.clean
-    assert (len(report.cuts), report.cuts_on_decisions) == (12, 6)
+    assert (len(report.cuts), report.cuts_on_decisions) == (6, 3)
 
 
 @pytest.mark.parametrize("strategy", [PeeksOneBar, PeeksRarely, PeeksAtTheOpen, KnowsTheWholeColumn, KnowsTheEnd])
@@ -139,6 +140,36 @@ def test_the_same_seed_cuts_at_the_same_bars(check):
 def test_a_strategy_that_does_nothing_is_cut_anywhere(check):
     report = check(Idle, daily("A", flat(10, 30)), cuts=5)
     assert (report.clean, len(report.cuts), report.cuts_on_decisions) == (True, 5, 0)
+
+
+class EarlyPeek(bt.Strategy):
+    """Trades the first symbol, by its next close, while the second has not begun."""
+
+    def prenext(self):
+        if len(self.datas[0]) > 5 and len(self.datas[1]) == 0:
+            rises = self.datas[0].close[1] > self.datas[0].close[0]
+            self.order_target_size(self.datas[0], 10 if rises else 0)
+
+
+class EarlyHonest(EarlyPeek):
+    def prenext(self):
+        if len(self.datas[0]) > 5 and len(self.datas[1]) == 0:
+            rises = self.datas[0].close[0] > self.datas[0].close[-1]
+            self.order_target_size(self.datas[0], 10 if rises else 0)
+
+
+def test_decisions_before_the_last_symbol_begins_are_tested_too(check):
+    tables = walk("A", 120, 3), walk("B", 40, 4, first="2020-04-20")
+    assert check(EarlyHonest, *tables, cuts=4).clean
+    assert not check(EarlyPeek, *tables, cuts=4).clean
+
+
+@pytest.mark.parametrize("dotted", LIBRARY)
+def test_the_library_does_not_look_ahead_and_balances(dotted):
+    bars = {name: walk(name, 320, seed) for seed, name in enumerate("AB")}
+    experiment = Experiment.build(strategy=dotted, symbols=list(bars), start="2020-01-01", end="2024-12-31")
+    assert check_lookahead(experiment, bars, cuts=4).findings == ()
+    run_backtest(experiment, bars)  # raises when its books do not balance
 
 
 def test_no_cuts_is_an_error(check):
