@@ -165,8 +165,13 @@ def _find_steps(factor: Floats, error: Floats) -> list[tuple[int, float]]:
     ratio = factor[:-1] / factor[1:]
     steps = np.flatnonzero(np.abs(ratio - 1) > error[:-1] + error[1:] + _SMALLEST_STEP) + 1
     levels = [float(np.median(part)) for part in np.split(factor, steps)]
-    found = [(int(i), levels[k] / levels[k + 1]) for k, i in enumerate(steps)]
+    found = [(int(i), _significant(levels[k] / levels[k + 1])) for k, i in enumerate(steps)]
     return [(i, r) for i, r in found if abs(r - 1) > _SMALLEST_STEP]
+
+
+def _significant(ratio: float) -> float:
+    """A ratio without the noise of the last digits, which depends on how many bars one batch happened to hold."""
+    return float(f"{ratio:.11g}")
 
 
 def _rounding_error(values: Floats) -> Floats:

@@ -50,8 +50,9 @@ def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
         CorruptFileError: the file cannot be read, or holds other columns.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        # Whole files into memory, no threads: most files are small, and callers already work on symbols in parallel.
+        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
@@ -68,12 +69,13 @@ def write_bytes(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
     try:
-        _write_synced(temporary, content)
+        temporary.write_bytes(content)
+        _sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync(path.parent)
     _remove_leftovers(path)
     return True
 
@@ -94,12 +96,14 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> bool:
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = _temporary_name(folder)
     try:
-        for name, content in contents.items():
-            _stage(folder / name, staging / name, content)
+        staging.mkdir()
+        new = [staging / n for n, content in contents.items() if _stage(folder / n, staging / n, content)]
+        for path in [*new, *{staging / parent for name in contents for parent in Path(name).parents}]:
+            _sync(path)  # after all are written: the first sync carries most of the others
         _swap(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    _sync_folder(folder.parent)
+    _sync(folder.parent)
     _remove_leftovers(folder)
     return True
 
@@ -109,21 +113,22 @@ def _holds(folder: Path, contents: Mapping[str, bytes]) -> bool:
     return present == set(contents) and all((folder / n).read_bytes() == c for n, c in contents.items())
 
 
-def _stage(current: Path, staged: Path, content: bytes) -> None:
+def _stage(current: Path, staged: Path, content: bytes) -> bool:
+    """Put content under a staged name, by a link to the current file if that holds it; True when it was written."""
     staged.parent.mkdir(parents=True, exist_ok=True)
     if current.exists() and current.read_bytes() == content:
         try:
             os.link(current, staged)
         except OSError:  # a file system without hard links
-            _write_synced(staged, content)
-    else:
-        _write_synced(staged, content)
-    _sync_folder(staged.parent)
+            pass
+        else:
+            return False
+    staged.write_bytes(content)
+    return True
 
 
 def _swap(staging: Path, folder: Path) -> None:
     if not folder.exists():
-        staging.mkdir(exist_ok=True)
         staging.rename(folder)
     elif not _exchange(staging, folder):
         retired = _temporary_name(folder)
@@ -160,15 +165,9 @@ def _remove_leftovers(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -175,3 +175,15 @@ def test_licence_note_names_the_file_that_ships() -> None:
     note = (SAMPLE_FILE.parent / "LICENSE.md").read_text()
     assert hashlib.sha256(SAMPLE_FILE.read_bytes()).hexdigest() in note
     assert "public domain" in note
+
+
+def test_many_small_updates_give_the_same_version_as_one_download(
+    tmp_path: Path, loaded: Loaded, xnys: TradingCalendar
+) -> None:
+    store = Warehouse(tmp_path)
+    for end in (date(2000, 6, 20), date(2000, 6, 21), date(2005, 2, 25), date(2012, 8, 8), date(2013, 3, 1)):
+        now = xnys.close_utc(end) + timedelta(hours=1)
+        update_raw(store, SampleSource(), "AAPL", DAILY, date(2000, 1, 1), end, calendar=xnys, now=now)
+    assert len(store.raw_batches("AAPL", DAILY)) == 5
+    rebuild_actions(store, "AAPL", xnys)
+    assert rebuild_clean(store, "AAPL", DAILY, xnys).version == loaded[1]["AAPL"].version
