@@ -132,6 +132,8 @@ def _about_halts(output: RunOutput) -> Iterator[str]:
     if output.final_halt is HaltState.ACTIVE:
         return
     halts = [event for event in output.risk_events if event.kind == "halt"]
+    if halts and halts[-1].limit == "flat_before_close_minutes":
+        return  # every session ends so
     since = f" since {halts[-1].ts:%Y-%m-%d} by {halts[-1].limit}" if halts else ""
     yield f"Risk state {output.final_halt} stood at the end{since}: no position was opened from there on."
 
