@@ -41,7 +41,7 @@ format: $(INSTALLED) ## rewrite the sources in the project's style
 	@$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED) ## ratios against plain Backtrader, and the warehouse's speed
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python tests/bench
 
 lock: $(INSTALLED) ## compile requirements.lock again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -4,14 +4,13 @@ Belongs here: starting `dagster dev` with this project's workspace. Does not bel
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from pipelines.errors import SettingsError
 
 
-def ui(*, host: str = "127.0.0.1", port: int = 3000) -> int:
+def ui(*, host: str = "127.0.0.1", port: int = 3000) -> None:
     """Open the Dagster UI with the daemon; its history survives a restart. Ctrl-C stops both.
 
     Args:
@@ -22,7 +21,6 @@ def ui(*, host: str = "127.0.0.1", port: int = 3000) -> int:
     if not workspace.exists():
         raise SettingsError(f"workspace: there is no workspace.yaml in {Path.cwd()}; run this in a barloom folder.")
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
-    try:
-        return subprocess.call(command, env={"DAGSTER_HOME": str(Path.cwd()), **os.environ})  # noqa: S603
-    except KeyboardInterrupt:
-        return 0
+    sys.stdout.flush()
+    # this process becomes Dagster's: what stops the one stops the other
+    os.execve(sys.executable, command, {"DAGSTER_HOME": str(Path.cwd()), **os.environ})  # noqa: S606

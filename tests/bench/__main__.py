@@ -7,7 +7,10 @@ Every comparison is interleaved (A B A B ...) and quoted as the median of the ra
 import statistics
 import sys
 
-from tests.bench import bookkeeping, engine, minute_bars, sample_run
+import bookkeeping
+import engine
+import minute_bars
+import sample_run
 
 
 def main() -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import backtrader as bt
 import pandas as pd
 import pyarrow as pa
+from sample_data import clean_sample
 
 from research.engine import run_backtest
 from research.experiment import Experiment
 from strategies.sma_crossover import SMACrossover
-from tests.bench.sample_data import clean_sample
+from warehouse.resolution import Resolution
 
 ROUNDS = 9
 
@@ -24,7 +25,7 @@ ROUNDS = 9
 def measure() -> Iterator[tuple[str, list[float], float]]:
     """Ratio of seconds, ours to plain Backtrader's, the pair run back to back `ROUNDS` times after a warm-up."""
     with tempfile.TemporaryDirectory() as folder:
-        bars = clean_sample(Path(folder), ["AAPL"]).read_bars("AAPL", "1d")
+        bars = clean_sample(Path(folder), ["AAPL"]).read_bars("AAPL", Resolution.DAILY)
     experiment = Experiment(
         name="bench",
         strategy="strategies.sma_crossover.SMACrossover",

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from tests.bench.generated import GeneratedSource
-from tests.bench.sample_data import fill
+from generated import GeneratedSource
+from sample_data import fill
+
 from warehouse.calendar import get_calendar
 from warehouse.catalog import Catalog
 from warehouse.quality import inspect, write_report
@@ -33,9 +34,7 @@ ROLL_UP = """
 
 def measure() -> Iterator[tuple[str, list[float], float]]:
     """Seconds and peak memory of one child process."""
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.bench.minute_bars"], check=True, capture_output=True, text=True
-    )
+    child = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True)
     seen = json.loads(child.stdout)
     yield f"minute bars: raw -> clean -> quality, {seen['bars']:,} bars, s", [seen["seconds"]], 15.0
     yield "minute bars: peak memory of that, GB", [seen["peak_gb"]], 1.5
