@@ -69,7 +69,7 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     the others does not hold them up. A strategy that compares symbols overrides `decide_all` instead. Override `next`
     only for something else entirely; the helpers below are worked from it.
 
-    A line `params = {"allow_short": True}` in a subclass changes the default of an inherited parameter.
+    A line `params = (("allow_short", True),)` in a subclass changes the default of an inherited parameter.
 
     Attributes:
         family: What the library files the strategy under.
@@ -100,9 +100,7 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         self.ind: dict[Any, SimpleNamespace] = {}
         self._warmup: dict[Any, int] = {}
         for data in self.datas:
-            lines = self.indicators(data)
-            self.ind[data] = SimpleNamespace(**lines)
-            self._warmup[data] = max((line._minperiod for line in lines.values()), default=1)
+            self._prepare(data)
 
     # ------------------------------------------------------------------ what a strategy writes
 
@@ -201,6 +199,16 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
             self._desk.on_order(order.data)
 
     # ------------------------------------------------------------------ inside
+
+    def _prepare(self, data: bt.feed.DataBase) -> None:
+        made = self._lineiterators[self.IndType]
+        others = list(made)
+        lines = self.indicators(data)
+        self.ind[data] = SimpleNamespace(**lines)
+        self._warmup[data] = max((line._minperiod for line in lines.values()), default=1)
+        if 0 < data.buflen() < self._warmup[data]:
+            # the symbol has fewer bars than its indicators need; Backtrader breaks when it computes these at once
+            made[:] = others
 
     def _step(self) -> None:
         seen = self._seen

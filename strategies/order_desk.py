@@ -122,9 +122,12 @@ class OrderDesk:
             self._finish(data, done=False, again=status == bt.Order.Margin and wish.tries < _ENTRY_TRIES)
 
     def pursue(self, data: bt.feed.DataBase) -> None:
-        """Send what is missing to the wanted position, unless an order is on its way."""
+        """Send what is missing to the wanted position, unless that was done.
+
+        What became of an order is looked at one bar later (`settle`): one refused at once is not sent again at once.
+        """
         wish = self._wishes.get(data)
-        if wish is not None and not wish.works and self._withdrawn(data):
+        if wish is not None and wish.order is None and self._withdrawn(data):
             self._send(data, wish)
         self._keep_stop(data)
 
