@@ -125,6 +125,62 @@ def test_kill_at_any_moment_leaves_whole_files_and_unmixed_folders(tmp_path: Pat
     assert all(p.name.startswith(".") and p.name.endswith(".tmp") for p in left)
 
 
+STEPS = """
+import os, pathlib, shutil, signal, sys
+from pathlib import Path
+from warehouse import files
+
+def killed_after(step):
+    count = 0
+    def dying(real):
+        def call(*args, **options):
+            nonlocal count
+            count += 1
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **options)
+        return call
+    for owner, name in ((os, "fsync"), (os, "link"), (os, "rename"), (os, "replace"), (shutil, "rmtree"),
+                        (Path, "mkdir"), (Path, "write_bytes"), (Path, "rename"), (Path, "replace"),
+                        (files, "_exchange")):
+        setattr(owner, name, dying(getattr(owner, name)))
+
+old, new = {"y=1/b": b"kept", "y=2/b": b"old"}, {"y=1/b": b"kept", "y=2/b": b"new", "y=3/b": b"new"}
+for step in range(1, 100):
+    root = Path(sys.argv[1]) / str(step)
+    files.replace_folder(root / "folder", old)
+    files.write_bytes(root / "single", b"old")
+    child = os.fork()
+    if not child:
+        killed_after(step)
+        files.replace_folder(root / "folder", new)
+        files.write_bytes(root / "single", b"new")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    found = {p.relative_to(root / "folder").as_posix(): p.read_bytes() for p in (root / "folder").glob("*/b")}
+    state = {str(old): "old", str(new): "new"}.get(str(dict(sorted(found.items()))), "broken")
+    print(step, os.WIFSIGNALED(status), state, (root / "single").read_bytes().decode(), flush=True)
+    if not os.WIFSIGNALED(status):
+        break
+"""
+
+
+def test_kill_before_each_single_step_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    states = [(folder, single) for _, _, folder, single in lines]
+    assert len(lines) > 12
+    assert lines[-1][1:] == ["False", "new", "new"]
+    assert set(states) == {("old", "old"), ("new", "old"), ("new", "new")}
+    assert states == sorted(states, key=lambda s: (s[0] == "new", s[1] == "new"))
+
+
 def test_leftovers_of_a_killed_process_go_with_a_later_write_once_old(tmp_path: Path) -> None:
     old, fresh, strange = tmp_path / ".x.1.ab.tmp", tmp_path / ".x.2.cd.tmp", tmp_path / ".y.1.ab.tmp"
     for left in (old, fresh, strange):
