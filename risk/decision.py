@@ -12,7 +12,8 @@ How an order is measured:
 - Protective orders (`reduces_only`) never count as exposure: the broker caps their fills by the position. They do
   count as exits under way, so that `close(); sell()` is an exit and an entry, not two exits.
 - An order that only reduces is allowed with `Decision.reduces_only` set, and the broker must cap its fills in the same
-  way. An order that the position covers is so allowed even when other exits work already.
+  way. So a second exit is allowed while a first one works: together they cannot go through zero. What a working order
+  without that mark (a reversal) already takes from the position, a further exit cannot take again.
 - Everything is measured at the last price, or at the order's limit price where that is higher.
 """
 
@@ -170,9 +171,10 @@ def decide(
     sign = 1.0 if quantity > 0 else -1.0
     wanted = abs(quantity)
     position = _position(portfolio, request.symbol)
-    entry = _Entry(sign, _top(sign, request.symbol, position, portfolio), wanted, _measuring_price(request))
+    adding, closing = _working(sign, request.symbol, portfolio)
+    entry = _Entry(sign, _top(sign * position, adding, closing), wanted, _measuring_price(request))
     opens = entry.quantity
-    covered = min(wanted, max(0.0, -sign * position))
+    covered = min(wanted, max(0.0, -sign * position - adding))
     if opens <= 0:
         return Decision(Verdict.ALLOW, quantity, None, None, None, "", reduces_only=True)
     bound = _tightest(entry, request, portfolio, state, limits, session_close=session_close)
@@ -231,11 +233,8 @@ def _measuring_price(request: OrderRequest) -> float:
 # ---------------------------------------------------------------- worst cases
 
 
-def _top(sign: float, symbol: str, position: float, portfolio: Portfolio) -> float:
-    """Signed shares, mirrored by `sign`, if every working order on that side filled."""
-    mirrored = sign * position
-    if not portfolio.working:
-        return mirrored
+def _working(sign: float, symbol: str, portfolio: Portfolio) -> tuple[float, float]:
+    """Shares of working orders on one side of a symbol: those that may open a position, those that only reduce."""
     adding = closing = 0.0
     for order in portfolio.working:
         if order.symbol == symbol and order.quantity * sign > 0:
@@ -243,6 +242,11 @@ def _top(sign: float, symbol: str, position: float, portfolio: Portfolio) -> flo
                 closing += abs(order.quantity)
             else:
                 adding += abs(order.quantity)
+    return adding, closing
+
+
+def _top(mirrored: float, adding: float, closing: float) -> float:
+    """Signed shares, on the scale where the side looked at is the upper one, if all its working orders filled."""
     return mirrored + min(max(0.0, -mirrored), closing) + adding
 
 
@@ -254,8 +258,8 @@ def _others(sign: float, symbol: str, portfolio: Portfolio) -> tuple[float, floa
     symbols.discard(symbol)
     for name in symbols:
         position = _position(portfolio, name)
-        own = _top(sign, name, position, portfolio)
-        other = _top(-sign, name, position, portfolio)
+        own = _top(sign * position, *_working(sign, name, portfolio))
+        other = _top(-sign * position, *_working(-sign, name, portfolio))
         if own or other:
             price = _price_of(name, portfolio)
             gross += max(abs(own), abs(other)) * price

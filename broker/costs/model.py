@@ -14,6 +14,8 @@ from broker.costs.participation import Participation
 from broker.costs.slippage import SlippageModel
 from broker.errors import InvalidFillError
 
+_FREE = "No commissions and fees were charged (cost model none); a real account pays them."
+
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
@@ -54,8 +56,12 @@ class CostModel:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a result must say aloud: every cost that is zero, one sentence each."""
-        free = "No commissions and fees." if self.rates is None else None
-        said = (free, self.slippage.notice, self.participation.notice, self.financing.notice)
+        said = (
+            _FREE if self.rates is None else None,
+            self.slippage.notice,
+            self.participation.notice,
+            self.financing.notice,
+        )
         return tuple(sentence for sentence in said if sentence)
 
     @property
