@@ -172,6 +172,8 @@ class _Cerebro(bt.Cerebro):  # type: ignore[misc]
 def _run(cerebro: bt.Cerebro, prepared: PreparedRun) -> None:
     try:
         cerebro.run()
+    except StrategyError as error:  # what a strategy can only know when it meets its symbols
+        raise ExperimentError(f"{prepared.experiment.name}: {error}") from None
     except IndexError as error:
         # Backtrader's indicators break with an IndexError of their own on a series shorter than their period
         for strategy in cerebro.runningstrats:

@@ -94,11 +94,7 @@ def _about_data(experiment: Experiment, output: RunOutput, bars: Mapping[str, Sy
     for symbol, first in firsts.items():
         if (first - began).days > _LATE_DAYS:
             yield f"{symbol} has no bars before {first}, {(first - began).days} days after the first symbol's."
-    if output.warmed_up is None:
-        yield "The bars end before the strategy's indicators have enough of them: it never decided anything."
-    elif max(firsts.values()) != began:
-        began_at = f"{output.warmed_up:%Y-%m-%d}"
-        yield f"A plain Backtrader strategy waits until every symbol has enough bars: here until {began_at}."
+    yield from _about_waiting(output, late=max(firsts.values()) != began)
     for symbol, last in lasts.items():
         if (experiment.end - last).days > _LATE_DAYS:
             yield f"{symbol} has no bars after {last} although the experiment ends on {experiment.end}."
@@ -150,6 +146,16 @@ def _about_the_benchmark(experiment: Experiment, benchmark: pa.Table | None) -> 
             f"The benchmark {experiment.benchmark} has bars from {extent['min']} to {extent['max']} only:"
             f" everything relative to it is measured on that part."
         )
+
+
+def _about_waiting(output: RunOutput, *, late: bool) -> Iterator[str]:
+    """A strategy that waits for its last symbol; those of the library do not."""
+    orders = output.orders
+    if output.warmed_up is None:
+        if not orders.num_rows:
+            yield "The bars end before the strategy's indicators have enough of them: it never decided anything."
+    elif late and not (orders.num_rows and orders["ts"][0].as_py() < output.warmed_up):
+        yield f"Nothing was decided before {output.warmed_up:%Y-%m-%d}, when every symbol had enough bars."
 
 
 def _day(number: int) -> date:

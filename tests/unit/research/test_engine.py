@@ -81,6 +81,7 @@ def test_a_symbol_without_bars_is_an_error_not_a_skip():
     [
         ({"strategy": "strategies.sma_crossover.SMACrosover"}, "Did you mean SMACrossover"),
         ({"strategy": "strategies.nothing.Here"}, "there is no module"),
+        ({"strategy": "strategies.pairs.PairsTrading"}, "PairsTrading needs exactly two, not 1"),
         ({"params": {"sma_shrt": 5}}, "sma_shrt is not a parameter of SMACrossover. Did you mean sma_short"),
         ({"params": {"sma_short": 60, "sma_long": 50}}, "sma_short < sma_long"),
     ],
@@ -127,7 +128,8 @@ def test_a_plain_strategy_waits_for_the_last_symbol_and_the_result_says_so():
     assert set(output.fills["symbol"].to_pylist()) == {"A", "B"}
     assert any("B has no bars before 2020-04-01" in warning for warning in output.warnings)
     assert any(
-        "waits until every symbol has enough bars: here until 2020-04-01" in warning for warning in output.warnings
+        "Nothing was decided before 2020-04-01, when every symbol had enough bars" in warning
+        for warning in output.warnings
     )
 
 
