@@ -15,7 +15,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from pipelines.automation import FOLLOW_CHANGED_INPUTS
+from pipelines.automation import FOLLOW_CHANGED_BARS, FOLLOW_CHANGED_INPUTS
 from pipelines.checks import check_results, quality_check_specs, rules_in_force, standing_errors
 from pipelines.fanout import Done, Events, Recipe, fan_out
 from pipelines.keys import PREFIXES, symbol_asset_key
@@ -146,7 +146,7 @@ def _clean_bars(resolution: Resolution) -> dg.AssetsDefinition:
         description=f"Clean {name} bars: unique, ordered, stamped at their close in UTC, vendor prices on one scale "
         "with split and dividend factors beside them. Deterministic: the same raw bars give the same bytes."
         + (f" Rolled up from {finer.name.lower()} bars where the source has none of this length." if finer else ""),
-        automation_condition=FOLLOW_CHANGED_INPUTS,
+        automation_condition=FOLLOW_CHANGED_BARS,
     )
     def clean_bars(
         context: dg.AssetExecutionContext,

@@ -20,6 +20,15 @@ FOLLOW_CHANGED_INPUTS = (_INPUT_CHANGED.since_last_handled() & ~_BUSY).with_labe
 - not while it or an input is being worked on: the run that fetches usually cleans and judges as well.
 """
 
+_ACTIONS = dg.AssetSelection.assets("corporate_actions")
+
+FOLLOW_CHANGED_BARS = (
+    (_INPUT_CHANGED.ignore(_ACTIONS) | (_INPUT_CHANGED & ~dg.AutomationCondition.missing())).since_last_handled()
+    & ~_BUSY
+).with_label("bars have changed, or actions of bars that exist")
+"""The same for clean bars. Corporate actions are of all resolutions: where a resolution has no bars of a symbol, a new
+action must not ask for clean bars that cannot be made."""
+
 _INPUT_UPDATED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
 
 FOLLOW_UPDATED_INPUTS = (_INPUT_UPDATED.since_last_handled() & ~_BUSY).with_label("an input was updated")

@@ -74,7 +74,7 @@ def _check_result(
         passed=not rows,
         severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
         description=f"{len(rows)} of {total} symbols of this run fail.",
-        metadata={SYMBOLS_FACT: dg.MetadataValue.json(errors), "failing": shown} if rows else {},
+        metadata={"symbols_failing": len(rows), SYMBOLS_FACT: dg.MetadataValue.json(errors), "failing": shown},
     )
 
 
@@ -93,7 +93,7 @@ def standing_errors(warehouse: "Warehouse", keys: Iterable[str], resolution: Res
         passed=not rows,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(rows)} symbols stand with a quality ERROR.",
-        metadata={"standing": records_table(rows[:_SHOWN], ["symbol", "errors"])} if rows else {},
+        metadata={"symbols_standing": len(rows), "standing": records_table(rows[:_SHOWN], ["symbol", "errors"])},
     )
 
 

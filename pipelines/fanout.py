@@ -155,15 +155,23 @@ def _materialization(context: dg.AssetExecutionContext, key: str, done: Done) ->
 
 
 def _version_tags(context: dg.AssetExecutionContext, done: Done) -> dict[str, str]:
-    """The tags that Dagster would write for `DataVersion`, for one partition of a range."""
+    """The tags that Dagster would write for `DataVersion`, for one partition of a range.
+
+    A partition counts as out of date when an input has another version than at the event that is pointed to here: the
+    input's newest event when this step began.
+    """
+    step = context.get_step_execution_context()
     tags = {
         "dagster/data_version": done.version,
         "dagster/data_version_is_user_provided": "true",
         "dagster/code_version": context.assets_def.code_versions_by_key.get(context.asset_key) or context.run.run_id,
     }
-    for key, version in done.inputs.items():
-        tags[f"dagster/input_data_version/{key.to_user_string()}"] = version
-        tags[f"dagster/input_event_pointer/{key.to_user_string()}"] = "NULL"
+    for key in context.job_def.asset_layer.get(context.asset_key).parent_keys:
+        newest = step.maybe_fetch_and_get_input_asset_version_info(key)
+        name = key.to_user_string()
+        known = newest.data_version.value if newest and newest.data_version else "INITIAL"
+        tags[f"dagster/input_data_version/{name}"] = done.inputs.get(key, known)
+        tags[f"dagster/input_event_pointer/{name}"] = str(newest.storage_id) if newest else "NULL"
     return tags
 
 

@@ -86,6 +86,15 @@ def test_minute_bars_ask_for_the_hours_made_of_them(desk):
     assert "clean_bars" not in asked
 
 
+def test_an_action_asks_only_for_bars_that_exist(desk):
+    desk.materialised("minute/clean_bars", "AAPL")
+    desk.look()
+    desk.materialised("corporate_actions", "AAPL")
+    desk.materialised("corporate_actions", "MSFT")
+    asked = desk.look()
+    assert asked == {"minute/clean_bars": ["AAPL"]}
+
+
 def test_hourly_bars_ask_for_the_days_made_of_them(desk):
     desk.materialised("hourly/clean_bars", "MSFT")
     assert desk.look()["clean_bars"] == ["MSFT"]

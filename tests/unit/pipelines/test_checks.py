@@ -54,7 +54,7 @@ def keep(store: Warehouse, judged: QualityReport, *, judged_version: str | None 
 def test_a_check_names_the_symbols_of_the_run_that_fail_it():
     reports = [report("AAPL"), report("FB", ("missing_sessions", "ERROR")), report("IBM", ("missing_sessions", "WARN"))]
     passed, failed = check_results(["duplicates", "missing_sessions"], reports, DAILY)
-    assert (passed.check_name, passed.passed, passed.metadata) == ("duplicates", True, {})
+    assert (passed.check_name, passed.passed, passed.metadata["symbols_failing"].value) == ("duplicates", True, 0)
     assert (failed.check_name, failed.passed, failed.severity) == (
         "missing_sessions",
         False,
