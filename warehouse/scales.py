@@ -59,7 +59,9 @@ def find_runs(old: Floats, new: Floats) -> list[Run]:
     rows = np.flatnonzero(together)
     if not len(rows):
         return []
-    runs = _without_lonely([_run(ratios, part) for part in _split_where_level_changes(row_ratio, tolerance, rows)])
+    runs = _without_lonely(
+        [_run(ratios, tolerance, part) for part in _split_where_level_changes(row_ratio, tolerance, rows)]
+    )
     explained = sum(run.count for run in runs) >= _NEEDED_SHARE * len(old)
     return runs if explained and any(run.level != 1.0 for run in runs) else []
 
@@ -90,14 +92,15 @@ def _split_where_level_changes(row_ratio: Floats, tolerance: Floats, rows: Ints)
     return np.split(rows, np.flatnonzero(moved) + 1)
 
 
-def _run(ratios: Floats, rows: Ints) -> Run:
+def _run(ratios: Floats, tolerance: Floats, rows: Ints) -> Run:
     part = ratios[rows].ravel()
     level = float(np.median(part))
     noise = 3 * float(np.median(np.abs(part / level - 1)))
     if abs(level - 1) <= max(_LEAST_CHANGE, noise):
         level = 1.0
     else:
-        level = (share_ratio(level, noise + _LEAST_CHANGE) if not 0.8 < level < 1.25 else None) or level
+        rounding = max(noise, float(tolerance[rows].max())) + _LEAST_CHANGE
+        level = (share_ratio(level, rounding) if not 0.8 < level < 1.25 else None) or level
     return Run(int(rows[0]), int(rows[-1]), level, len(rows))
 
 

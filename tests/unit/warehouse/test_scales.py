@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from warehouse.scales import find_runs, levels_at, share_ratio
@@ -80,6 +80,7 @@ def test_prices_without_a_common_ratio_give_nothing() -> None:
     st.floats(20, 900),
     st.integers(0, 1000),
 )
+@example(ratio=0.5, count=2, price=74.75, seed=372)  # the median is off by more than the spread shows
 @settings(max_examples=100, deadline=None)
 def test_any_split_rounded_to_cents_is_found_exactly(ratio: float, count: int, price: float, seed: int) -> None:
     old = bars(count, price, seed)
