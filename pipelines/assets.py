@@ -7,7 +7,7 @@ Keys: daily assets have no prefix, `hourly/` and `minute/` have theirs. Corporat
 resolution, so there is one such asset.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +37,6 @@ _CODE_VERSION = "1"
 
 _NOT_STANDING = (NoDataError, CorruptFileError, FileNotFoundError)
 """A derived file in this state is made again from what it came from; raw bars have no such way back."""
-
-_FINER: Mapping[Resolution, Resolution] = {
-    Resolution.DAILY: Resolution.HOURLY,
-    Resolution.HOURLY: Resolution.MINUTE,
-}
-"""What a resolution is rolled up from where the store has no vendor bars of it."""
 
 
 class UpdateConfig(dg.Config):
@@ -135,17 +129,17 @@ def _corporate_actions() -> dg.AssetsDefinition:
 
 
 def _clean_bars(resolution: Resolution) -> dg.AssetsDefinition:
-    name, finer = resolution.name.lower(), _FINER.get(resolution)
+    name, source = resolution.name.lower(), next(iter(finer(resolution)), None)
     upstream = [symbol_asset_key("raw_bars", resolution), symbol_asset_key("corporate_actions", Resolution.DAILY)]
-    if finer:
-        upstream.append(symbol_asset_key("clean_bars", finer))
+    if source:
+        upstream.append(symbol_asset_key("clean_bars", source))
 
     @dg.asset(
         **_options(resolution, "clean_bars", CLEAN_SCHEMA),
         deps=upstream,
         description=f"Clean {name} bars: unique, ordered, stamped at their close in UTC, vendor prices on one scale "
         "with split and dividend factors beside them. Deterministic: the same raw bars give the same bytes."
-        + (f" Rolled up from {finer.name.lower()} bars where the source has none of this length." if finer else ""),
+        + (f" Rolled up from {source.name.lower()} bars where the source has none of this length." if source else ""),
         automation_condition=FOLLOW_CHANGED_BARS,
     )
     def clean_bars(
@@ -255,16 +249,16 @@ def clean_recipe(store: "Warehouse", calendar: "TradingCalendar", resolution: Re
     """How the clean bars of a symbol are made: from raw bars of their length, else from finer clean bars."""
     from warehouse.cleaning import rebuild_clean
 
-    finer = _FINER.get(resolution)
-
     def inputs(key: str) -> dict[dg.AssetKey, str]:
         symbol = symbol_of(key)
         versions = {
             symbol_asset_key("raw_bars", resolution): raw_version(store, symbol, resolution),
             symbol_asset_key("corporate_actions", Resolution.DAILY): table_version(store.read_actions(symbol)),
         }
-        if finer:
-            versions[symbol_asset_key("clean_bars", finer)] = clean_version(store, symbol, finer) or ""
+        if not has_raw(store, symbol, resolution):
+            versions |= {
+                symbol_asset_key("clean_bars", r): clean_version(store, symbol, r) or "" for r in finer(resolution)
+            }
         return versions
 
     def make(key: str) -> str:
@@ -290,13 +284,21 @@ def roll_up_clean(store: "Warehouse", symbol: str, resolution: Resolution, calen
     """
     from warehouse.rollup import roll_up
 
-    finer = _FINER.get(resolution)
-    while finer and clean_version(store, symbol, finer) is None:
-        finer = _FINER.get(finer)
-    if finer is None:
+    held = [r for r in finer(resolution) if clean_version(store, symbol, r)]
+    if not held:
         raise NoDataError(f"{symbol}: no raw {resolution.value} bars, and no finer bars to derive them from.")
-    store.write_clean(symbol, resolution, roll_up(store.read_clean(symbol, finer), resolution, calendar))
+    store.write_clean(symbol, resolution, roll_up(store.read_clean(symbol, held[0]), resolution, calendar))
     return store.data_version(symbol, resolution)
+
+
+def finer(resolution: Resolution) -> list[Resolution]:
+    """Resolutions that one can be rolled up from, the nearest first.
+
+    >>> finer(Resolution.DAILY)
+    [<Resolution.HOURLY: '1h'>, <Resolution.MINUTE: '1m'>]
+    """
+    order = list(PREFIXES)
+    return order[order.index(resolution) + 1 :]
 
 
 def bars_facts(store: "Warehouse", symbol: str, resolution: Resolution) -> dict[str, Any]:
