@@ -196,6 +196,7 @@ class RiskGuard:
             self._measure(equity, now)
         elif not self._unknown:
             self._unknown = True
+            self._set_floors()
             self._settle(now)
             self._record_change("halt", now, "equity", f"the equity {equity!r} is not known, no entries")
         return self._effective
@@ -257,6 +258,7 @@ class RiskGuard:
         self._last = equity
         if self._unknown:
             self._unknown = False
+            self._set_floors()
             self._settle(now)
             self._record_change("resume", now, "equity", "the equity is known again", measured=equity)
         if math.isnan(self._start):
@@ -302,7 +304,7 @@ class RiskGuard:
         by_money = limits.max_daily_loss is not None and loss >= limits.max_daily_loss
         name = "max_daily_loss" if by_money else "max_daily_loss_fraction"
         measured = loss if by_money else loss / self._start
-        text = f"lost {loss:.2f} ({loss / self._start:.2%}) since the session began at {self._start:.2f}"
+        text = f"lost {loss:.2f} since the session began at {self._start:.2f}"
         self._record_change("halt", now, name, text, value=getattr(limits, name), measured=measured)
 
     def _trip_drawdown(self, equity: float, now: datetime) -> None:
@@ -326,7 +328,8 @@ class RiskGuard:
         if limits.max_drawdown is not None and peak > 0 and self._halt.severity < limits.on_drawdown.severity:
             drawdown = peak * (1 - limits.max_drawdown)
         self._daily_floor, self._drawdown_floor = daily, drawdown
-        self._floor = max(daily, drawdown)
+        # while the equity is not known every mark has to be looked at
+        self._floor = math.inf if self._unknown else max(daily, drawdown)
 
     def _settle(self, now: datetime) -> None:
         """Work out the state in force."""
