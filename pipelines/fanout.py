@@ -7,7 +7,7 @@ A Dagster step that raises loses all its partitions and everything downstream. S
 itself: a materialisation with the partition's own metadata and data version, or an observation with the error. The
 steps downstream leave out what failed before them, and the last step of the run raises, naming everything that
 failed anywhere in it. Dagster then shows the failed partitions as failed: they were planned in a failed run and never
-materialised. `docs/decisions/one-bad-symbol.md` has the alternatives.
+materialised. `docs/decisions/020-one-bad-symbol.md` has the alternatives.
 """
 
 import traceback
