@@ -194,9 +194,13 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         self._step()
 
     def notify_order(self, order: bt.Order) -> None:
-        """Keep stops in step with fills as soon as they are known."""
-        if order.data in self._seen:
-            self._desk.on_order(order.data)
+        """Between bars, as in live trading, bring the stop into step with a fill at once.
+
+        News that come together with a new bar, as all do in a backtest, wait for the decisions of that bar.
+        """
+        data = order.data
+        if self._seen.get(data) == len(data):
+            self._desk.on_order(data)
 
     # ------------------------------------------------------------------ inside
 
@@ -223,7 +227,7 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         if ready:
             self.decide_all(ready)
         for data in fresh:
-            self._desk.pursue(data)
+            self._desk.end_bar(data)
 
     def _capped(self, weight: float | None) -> float:
         wanted = self.p.target_fraction / self.positions_at_most() if weight is None else weight

@@ -95,13 +95,13 @@ class OrderDesk:
         self.pursue(data)
 
     def protect(self, data: bt.feed.DataBase, price: float) -> None:
-        """Put the protective stop of the symbol's side at a price, or move it there."""
+        """Put the protective stop of the symbol's side at a price, or move it there, when the bar's decisions are made.
+
+        Not at once: an order sent and moved in the same bar could not be cancelled in between.
+        """
         side = self.side(data)
-        if not side:
-            return
-        stop = self._stops.setdefault(data, _Stop(price, side))
-        stop.price = price
-        self._keep_stop(data)
+        if side:
+            self._stops.setdefault(data, _Stop(price, side)).price = price
 
     def stop_price(self, data: bt.feed.DataBase) -> float | None:
         """Where the protective stop is; None without one."""
@@ -129,6 +129,10 @@ class OrderDesk:
         wish = self._wishes.get(data)
         if wish is not None and wish.order is None and self._withdrawn(data):
             self._send(data, wish)
+
+    def end_bar(self, data: bt.feed.DataBase) -> None:
+        """When the bar's decisions are made: send what had to wait, bring the stop into step with the position."""
+        self.pursue(data)
         self._keep_stop(data)
 
     def on_order(self, data: bt.feed.DataBase) -> None:
@@ -136,8 +140,7 @@ class OrderDesk:
         wish = self._wishes.get(data)
         if wish is not None and wish.order is None and not self._working(data):
             self.pursue(data)
-        else:
-            self._keep_stop(data)
+        self._keep_stop(data)
 
     # ------------------------------------------------------------------ orders
 

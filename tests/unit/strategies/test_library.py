@@ -12,6 +12,7 @@ import pytest
 
 import strategies
 from strategies.base_strategy import BaseStrategy
+from strategies.errors import ParameterError
 from strategies.parameters import Choice
 from strategies.registry import LIBRARY, load_strategy
 from tests.unit.strategies.markets import frame, run
@@ -123,7 +124,8 @@ def test_every_line_is_a_number_at_the_first_decision(name):
 @EVERY
 def test_long_only_never_holds_less_than_nothing(name):
     if name == "PairsTrading":
-        pytest.raises(strategies.errors.ParameterError, trade, name, allow_short=False)
+        with pytest.raises(ParameterError):
+            trade(name, allow_short=False)
         return
     held = dict.fromkeys(market(name), 0.0)
     for fill in trade(name).fills:

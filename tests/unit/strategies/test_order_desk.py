@@ -292,3 +292,32 @@ def test_bar_by_bar_and_at_once_are_the_same(runonce):
     script = {1: with_stop(90.0), 3: leave, 5: long}
     done = scripted([100.0, 101, 102, 95, 96, 97, 98], script, runonce=runonce)
     assert [(fill.filled, fill.size) for fill in done.fills] == [(2, 950.0), (4, -950.0), (6, 1008.0)]
+
+
+def test_a_stop_moved_at_every_bar_is_in_force_at_the_next():
+    closes = [100.0, 100.0, 104.0, 108.0, 112.0, 116.0, 90.0, 90.0]
+    trailing = lambda strategy, data: strategy.protect(data, data.close[0] - 5.0)  # noqa: E731
+    done = scripted(closes, {1: long, "always": trailing})
+    assert [(fill.filled, fill.price) for fill in done.fills] == [(2, 100.0), (7, 111.0)]
+
+
+def test_news_of_a_fill_between_bars_brings_the_stop_at_once():
+    class BetweenBars(BaseStrategy):
+        news = None
+
+        def notify_order(self, order):
+            self.news = order
+
+        def next(self):
+            data = self.data
+            if len(data) == 2:  # as if the fill were heard of after this bar's decisions
+                self._seen[data] = len(data)
+                super().notify_order(self.news)
+            elif len(data) == 1:
+                super().next()
+
+        def decide(self, data):
+            self.enter_long(data, stop=90.0)
+
+    done = run(BetweenBars, [100.0, 100.0, 85.0, 85.0])
+    assert [(fill.decided, fill.filled, fill.price) for fill in done.fills] == [(1, 2, 100.0), (2, 3, 90.0)]
