@@ -110,7 +110,7 @@ def read_fee_table(text: str) -> FeeTable:
             _day(document["known_through"]),
         )
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
-        raise FeeTableError(f"us_fees.yaml: {type(error).__name__} at {error}.") from None
+        raise FeeTableError(f"us_fees.yaml: {type(error).__name__} at {' '.join(str(error).split())}.") from None
 
 
 def _commission(entry: dict[str, Any]) -> CommissionRates:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from broker.costs.commission import exact
 from broker.errors import InvalidFillError
 
 _CENT = Decimal("0.01")
@@ -43,8 +44,12 @@ class Financing:
             raise InvalidFillError(f"interest: cash {cash!r}, short value {short_value!r}, days {days!r} cannot be.")
         own = cash - short_value
         rate = self.cash_rate if own >= 0 else self.margin_rate
-        amount = (own * rate - short_value * self.borrow_rate) * days / _YEAR
-        return float(Decimal(repr(amount)).quantize(_CENT, rounding=ROUND_HALF_UP)) if amount else 0.0
+        if not days or (not own * rate and not short_value):
+            return 0.0  # the usual day of a long-only account
+        yearly = exact("cash", own) * exact("rate", rate) - exact("short", short_value) * exact(
+            "rate", self.borrow_rate
+        )
+        return float((yearly * days / _YEAR).quantize(_CENT, rounding=ROUND_HALF_UP))
 
     @property
     def notice(self) -> str | None:
