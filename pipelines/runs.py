@@ -124,7 +124,13 @@ def open_instance(project: Path = Path()) -> dg.DagsterInstance:
 
 _NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 _WITHOUT_A_FILE: Mapping[str, Any] = {
-    "storage": {"sqlite": {"base_dir": ".dagster/storage"}},
+    "storage": {
+        "custom": {
+            "module": "pipelines.history",
+            "class": "OpenSqliteStorage",
+            "config": {"base_dir": ".dagster/storage"},
+        }
+    },
     "telemetry": {"enabled": False},
 }
 
@@ -134,14 +140,19 @@ def _absolute_paths(folder: Path) -> dict[str, Any]:
     path = folder / "dagster.yaml"
     config = (yaml.safe_load(path.read_text()) or {}) if path.exists() else _WITHOUT_A_FILE
     absolute = dict(config) if config is _WITHOUT_A_FILE else {}
-    if base_dir := config.get("storage", {}).get("sqlite", {}).get("base_dir"):
-        absolute["storage"] = {"sqlite": {"base_dir": str(folder / base_dir)}}
+    storage = config.get("storage", {})
+    if "sqlite" in storage:
+        absolute["storage"] = {"sqlite": _under(folder, storage["sqlite"])}
+    elif "base_dir" in storage.get("custom", {}).get("config", {}):
+        absolute["storage"] = {"custom": {**storage["custom"], "config": _under(folder, storage["custom"]["config"])}}
     artifacts = config.get("local_artifact_storage")
     if artifacts:
-        absolute["local_artifact_storage"] = {
-            **artifacts, "config": {"base_dir": str(folder / artifacts["config"]["base_dir"])},
-        }  # fmt: skip
+        absolute["local_artifact_storage"] = {**artifacts, "config": _under(folder, artifacts["config"])}
     return absolute
+
+
+def _under(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "base_dir": str(folder / config["base_dir"])}
 
 
 def materialize_symbols(

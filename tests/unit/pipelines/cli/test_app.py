@@ -16,7 +16,10 @@ def _empty_project(tmp_path, monkeypatch):
     [
         ("downlod --symbols AAPL", 'Did you mean "download"?'),
         ("download --symbols AAPL --start 2020-13-01", '"2020-13-01"'),
-        ("download --symbols AAPL --start 2020-02-01 --end 2020-01-01", "end: 2020-01-01 lies before start 2020-02-01."),
+        (
+            "download --symbols AAPL --start 2020-02-01 --end 2020-01-01",
+            "end: 2020-01-01 lies before start 2020-02-01.",
+        ),
         ("download --symbols AAPL --resolution weekly", "resolution: 'weekly' is not one of"),
         ("download --smybols AAPL", "--smybols"),
         ("backtest --symbols AAPL", "--strategy, --symbols, --start and --end are needed"),

@@ -11,8 +11,14 @@ from pipelines.cli.tables import print_csv, print_json, print_rows
 def test_numbers_go_right_and_text_goes_left(capsys):
     print_rows(["name", "return"], [["a", "1.00 %"], ["long name", "-12.34 %"]])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-3].rstrip().endswith("  1.00 %")
-    assert lines[-3].startswith("  a ")
+    assert lines[3:5] == [" a            1.00 % ", " long name  -12.34 % "]
+
+
+def test_a_terminal_that_is_too_narrow_loses_no_figure(capsys, monkeypatch):
+    monkeypatch.setattr("pipelines.cli.tables._PIPE_WIDTH", 20)
+    print_rows(["name", "a", "b", "c"], [["x", "1,548.32 %", "1,548.33 %", "1,548.34 %"]])
+    told = capsys.readouterr().out
+    assert [figure in told for figure in ("1,548.32 %", "1,548.33 %", "1,548.34 %")] == [True, True, True]
 
 
 def test_square_brackets_are_text_and_not_mark_up(capsys):
