@@ -310,7 +310,6 @@ class RiskGuard:
     def _trip_drawdown(self, equity: float, now: datetime) -> None:
         self._halt = worse(self._halt, self._limits.on_drawdown)
         drawdown = 1 - equity / self._peak
-        self._drawdown_floor = -math.inf
         self._set_floors()
         self._settle(now)
         text = f"{drawdown:.2%} below the highest equity {self._peak:.2f}, trading waits for a resume"

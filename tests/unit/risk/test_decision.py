@@ -328,3 +328,14 @@ def test_the_working_price_values_a_symbol_that_is_not_held():
 
     assert judge(order(1_200), portfolio, max_gross_exposure=1.0).quantity == 1_200
     assert judge(order(1_201), portfolio, max_gross_exposure=1.0).quantity == 1_200
+
+
+@pytest.mark.parametrize(
+    ("held_at", "works_at", "counted"),
+    [(50.0, 400.0, 400.0), (400.0, 50.0, 400.0), (50.0, math.nan, 50.0), (50.0, -1.0, 50.0), (50.0, None, 50.0)],
+)
+def test_another_symbol_is_valued_at_the_highest_price_that_is_one(held_at, works_at, counted):
+    portfolio = Portfolio(1e5, 1e5, {"MSFT": Holding(100, held_at)}, (working(-10, symbol="MSFT", price=works_at),))
+    decision = judge(order(2_000), portfolio, max_gross_exposure=1.0)
+
+    assert decision.measured == pytest.approx((100 * counted + 100_000) / 100_000)

@@ -111,6 +111,15 @@ def test_a_drawdown_halts_until_somebody_resumes():
     assert guard.mark_equity(104_000, at(6)) is HaltState.FLATTEN  # 20 % below 130,000, where it was resumed
 
 
+@pytest.mark.parametrize("limits", [{"max_drawdown": 0.1}, {"max_daily_loss": 10}, {"max_daily_loss_fraction": 0.1}])
+def test_a_loss_that_goes_on_is_told_once(limits):
+    guard = guarding(**limits)
+    for minute, equity in enumerate([100, 90, 80, 70, 85, 60]):
+        guard.mark_equity(equity, at(0, 15, minute))
+
+    assert told(guard) == [("halt", next(iter(limits)), "FLATTEN")]
+
+
 def test_resuming_measures_every_loss_from_there():
     guard = guarding(max_drawdown=0.10, max_daily_loss=5_000)
     guard.mark_equity(100_000, at())
@@ -161,6 +170,15 @@ def test_losing_trades_in_a_row_cool_down_and_end_by_themselves():
     ]
 
 
+def test_a_cool_down_that_begins_between_two_marks_ends_in_time_too():
+    guard = guarding(max_consecutive_losses=1, cooldown_minutes=30)
+    guard.mark_equity(2, at())
+    guard.closed_trade(-1, at(0, 15, 10))
+
+    assert guard.mark_equity(1, at(0, 15, 39)) is HaltState.HALT_ENTRIES
+    assert guard.mark_equity(1, at(0, 15, 40)) is HaltState.ACTIVE
+
+
 def test_a_cool_down_begins_a_new_count():
     guard = guarding(max_consecutive_losses=2, cooldown_minutes=1)
     for _ in range(2):
@@ -193,6 +211,14 @@ def test_everything_closes_some_minutes_before_the_close_and_opens_with_the_next
         ("resume", "flat_before_close_minutes", "ACTIVE"),
     ]
     assert guard.events[0].measured == 5
+
+
+def test_a_session_that_never_came_near_its_close_ends_without_an_event():
+    guard = guarding(flat_before_close_minutes=5)
+    guard.mark_equity(1, at(0, 15, 0))
+    guard.mark_equity(1, at(1, 15, 0))
+
+    assert guard.events == []
 
 
 def test_an_early_close_counts():
