@@ -36,7 +36,7 @@ def remarks(
 
 
 def _about_costs(experiment: Experiment, output: RunOutput) -> Iterator[str]:
-    yield from experiment.costs.build().notices
+    yield from experiment.costs.build().notices_for(experiment.start, experiment.end)
     gross = sum(output.trades["gross_profit"].to_pylist()) + output.open_profit
     if gross > 0 and output.commission > _FEES_OF_PROFIT * gross:
         share = output.commission / gross

@@ -168,9 +168,10 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """The limits that these parameters mean.
 
         Raises:
-            ParameterError: a parameter is unknown or its value is wrong.
+            ParameterError: the value of a declared parameter is wrong; others mean no limit.
         """
-        values = cls.space.validate(params, owner=cls.__name__)
+        declared = {name: value for name, value in params.items() if name in cls.space.parameters}
+        values = cls.space.validate(declared, owner=cls.__name__)
         return Limits(
             max_position_fraction=values["max_concentration"],
             max_gross_exposure=values["max_gross_exposure"],

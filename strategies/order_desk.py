@@ -214,6 +214,8 @@ class OrderDesk:
         if stop is None:
             return
         held = self._held(data)
+        if any(order is not stop.order and order.executed.remsize * held < 0 for order in self._working(data)):
+            return  # an exit still works, perhaps a cancelled one: a stop beside it would sell the same shares twice
         if held * stop.side > 0:
             self._renew_stop(data, stop, -held)
         elif data not in self._wishes:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
@@ -44,11 +45,12 @@ class Int:
         Raises:
             ParameterError: it is no whole number or out of the valid range.
         """
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise ParameterError(f"{name} must be a whole number, not {value!r}.")
+        whole = int(value)
         least, most = self.valid or (self.low, self.high)
-        _check_between(name, value, least, most)
-        return value
+        _check_between(name, whole, least, most)
+        return whole
 
     def with_default(self, default: int) -> "Int":
         """The same parameter with another default."""
@@ -200,6 +202,10 @@ class ParameterSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A read-only mapping does not travel to another process; its content does."""
+        return type(self), (dict(self.parameters), self.constraints)
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def load_strategy(dotted: str) -> type[bt.Strategy]:
     if found is None:
         near = did_you_mean(class_name, _strategies_in(module))
         raise UnknownStrategyError(f"strategy: {dotted!r}: the module {module_name} has no {class_name}.{near}")
-    if not _is_strategy(found):
-        raise UnknownStrategyError(f"strategy: {dotted!r} is not a backtrader.Strategy.")
+    if not _is_strategy(found) or found is BaseStrategy:
+        raise UnknownStrategyError(f"strategy: {dotted!r} is not a backtrader.Strategy that could run.")
     cls: type[bt.Strategy] = found
     return cls
 

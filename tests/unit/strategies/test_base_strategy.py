@@ -240,3 +240,10 @@ def test_a_parameter_of_the_base_may_be_narrowed():
 
     with pytest.raises(ParameterError, match=r"target_fraction must be between 0\.1 and 0\.3, not 0\.95"):
         run(LongOnly, FLAT, target_fraction=0.95)
+
+
+def test_a_subclass_may_have_plain_backtrader_parameters_that_are_no_limits():
+    class Extra(BaseStrategy):
+        params = (("extra", 3),)
+
+    assert Extra.limits_for({"extra": 4, "max_drawdown": 0.2}).max_drawdown == 0.2

@@ -1,5 +1,8 @@
 """Parameter types, constraints, spaces."""
 
+import pickle
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -153,3 +156,13 @@ def test_what_is_accepted_is_what_was_asked_for(fast, slow):
         assert SPACE.validate({"fast": fast, "slow": slow}) == {"fast": fast, "slow": slow, "kind": "sma"}
     else:
         refused(SPACE.validate, {"fast": fast, "slow": slow})
+
+
+def test_a_space_travels_to_another_process():
+    space = ParameterSpace({"n": Int(1, 9, default=3)}, (Constraint("n < 9"),))
+    assert pickle.loads(pickle.dumps(space)).validate({"n": 4}) == {"n": 4}
+
+
+def test_a_whole_number_of_numpy_is_a_whole_number():
+    value = Int(1, 9, default=3).check("n", np.int64(7))
+    assert (value, type(value)) == (7, int)

@@ -131,7 +131,7 @@ def test_an_unknown_class_is_refused_with_the_near_match():
 def test_a_class_that_is_no_strategy_is_refused(elsewhere):
     elsewhere("barloom_test_none", PLAIN.format(period=7))
     assert said("barloom_test_none.NoStrategy") == (
-        "strategy: 'barloom_test_none.NoStrategy' is not a backtrader.Strategy."
+        "strategy: 'barloom_test_none.NoStrategy' is not a backtrader.Strategy that could run."
     )
 
 
