@@ -168,9 +168,10 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """The limits that these parameters mean.
 
         Raises:
-            ParameterError: the value of a declared parameter is wrong; others mean no limit.
+            ParameterError: a parameter is unknown or its value is wrong.
         """
-        declared = {name: value for name, value in params.items() if name in cls.space.parameters}
+        plain = set(cls.params._getkeys()) - set(cls.space.parameters)  # a subclass's own, outside its space
+        declared = {name: value for name, value in params.items() if name not in plain}
         values = cls.space.validate(declared, owner=cls.__name__)
         return Limits(
             max_position_fraction=values["max_concentration"],
