@@ -35,7 +35,7 @@ _NO_EVENT_OF_ITS_OWN = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Dagster's own mark for "this step reports its asset's events itself"; without it the step would report every
 partition of its range as materialised, the failed ones too, all with one data version."""
 
-Events = Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult]
+Events = Iterator[dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,38 @@ import pyarrow as pa
 _INK, _PAPER = (36, 91, 168), (255, 255, 255)
 
 
+_MEANING: Mapping[str, str] = {
+    "symbol": "As the vendor prints it.",
+    "resolution": "Length of the bar: 1d, 1h, 1m or 5s.",
+    "ts": "Close of the bar, UTC.",
+    "stamp": "The vendor's stamp in UTC; `stamped` says what it marks.",
+    "stamped": "What the vendor's stamp marks: open, close or session.",
+    "session": "Exchange trading day.",
+    "regular": "Inside regular trading hours.",
+    "volume": "Shares.",
+    "adj_close": "The vendor's own split and dividend adjusted close, if it sends one.",
+    "split_factor": "Multiply a price by it: split-adjusted price.",
+    "dividend_factor": "Multiply again: total-return price.",
+    "fetched_at": "When the batch arrived, UTC; of two batches with the same bar the later wins.",
+    "batch_id": "The delivery that the row came with.",
+    "what_to_show": "Kind of price: trades, mid, bid or ask.",
+    "ex_date": "First session that trades on the new scale.",
+    "ratio": "Factor for all earlier prices: a 2:1 split is 0.5.",
+    "evidence": "factor: the vendor says so; overlap: two deliveries differ by this ratio.",
+    "rule": "Id of the quality rule.",
+    "severity": "What a failure of the rule means: INFO, WARN, or ERROR, which stops the use of the bars.",
+    "passed": "Empty when the rule could not be computed.",
+    "threshold": "In the rule's own unit.",
+    "measured": "In the rule's own unit; empty when it could not be computed.",
+    "offending": "Rows in the findings file.",
+}
+
+
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Arrow schema as the UI's column list."""
-    return dg.TableSchema(columns=[dg.TableColumn(name=field.name, type=str(field.type)) for field in schema])
+    """Arrow schema as the UI's column list, with what a column means where its name does not say it."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(field.name, str(field.type), _MEANING.get(field.name)) for field in schema]
+    )
 
 
 def sparkline(

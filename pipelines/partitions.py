@@ -103,14 +103,22 @@ def experiment_key(name: str) -> str:
 def experiment_files(*folders: Path) -> dict[str, Path]:
     """Key -> YAML file of every experiment in the folders; the first folder that has a key wins.
 
-    Raises:
-        PipelineError: a file's stem is not usable as a key.
+    A file whose name is no key is left out (see `misnamed_files`): it must not stop the others.
     """
     found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-            found.setdefault(experiment_key(path.stem), path)
+    for path in _yaml_files(folders):
+        if _EXPERIMENT_KEY.fullmatch(path.stem):
+            found.setdefault(path.stem, path)
     return found
+
+
+def misnamed_files(*folders: Path) -> list[Path]:
+    """YAML files whose names cannot be keys, for somebody to be told."""
+    return [path for path in _yaml_files(folders) if not _EXPERIMENT_KEY.fullmatch(path.stem)]
+
+
+def _yaml_files(folders: Iterable[Path]) -> list[Path]:
+    return [path for folder in folders for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])]
 
 
 def add_keys(

@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from pipelines.errors import SettingsError
-from pipelines.partitions import experiment_files
+from pipelines.partitions import experiment_files, misnamed_files
 from pipelines.settings import Settings
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
@@ -163,6 +163,10 @@ class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def experiments(self) -> dict[str, Path]:
         """Partition key -> YAML file; the user's folder wins over recorded ones."""
         return experiment_files(Path(self.experiments_dir), self.recorded)
+
+    def misnamed(self) -> list[Path]:
+        """Files in the user's folder that cannot be experiments because of their names."""
+        return misnamed_files(Path(self.experiments_dir))
 
     def load(self, key: str) -> "Experiment":
         """The experiment of a partition.

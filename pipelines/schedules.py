@@ -100,7 +100,9 @@ def after_close_schedule(
         execution_timezone=zone,
         description=f"Update all {resolution.name.lower()} bars {DELAY.seconds // 60} minutes after each close.",
     )
-    def after_close(context: dg.ScheduleEvaluationContext, calendar: dg.ResourceParam[CalendarResource]):  # noqa: ANN202
+    def after_close(
+        context: dg.ScheduleEvaluationContext, calendar: dg.ResourceParam[CalendarResource]
+    ) -> dg.RunRequest | dg.SkipReason:
         session = due_session(calendar.open(), context.scheduled_execution_time)
         if isinstance(session, dg.SkipReason):
             return session
@@ -119,7 +121,9 @@ def repair_schedule(resolution: Resolution, job: UnresolvedAssetJobDefinition, z
         execution_timezone=zone,
         description=f"Fetch, at night, {resolution.name.lower()} bars of sessions that the quality report misses.",
     )
-    def repair(context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]):  # noqa: ANN202
+    def repair(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         keys = context.instance.get_dynamic_partitions("symbols")
         wanting = [key for key in keys if lacks_sessions(warehouse, key, resolution)]
         return repair_requests(keys, wanting, context.scheduled_execution_time.date())

@@ -72,7 +72,7 @@ def any_run_in_flight(instance: dg.DagsterInstance) -> bool:
 def _result(partitions: dg.DynamicPartitionsDefinition, change: PartitionChange) -> dg.SensorResult | dg.SkipReason:
     if change.empty:
         return dg.SkipReason(f"The {partitions.name} are as they should be.")
-    requests = []
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if change.add:
         requests.append(partitions.build_add_request(list(change.add)))
     if change.delete:
@@ -103,6 +103,8 @@ def experiments(
     context: dg.SensorEvaluationContext, research: dg.ResourceParam[ResearchResource]
 ) -> dg.SensorResult | dg.SkipReason:
     """Keep the experiment partitions as the folder says."""
+    for path in research.misnamed():
+        context.log.warning(f"{path} is left out: an experiment's name holds only letters, digits, '_' and '-'.")
     return _result(experiment_partitions, experiments_change(context.instance, research))
 
 

@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments only; see `load_settings`."""
         return (init_settings,)
@@ -86,7 +88,7 @@ def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = No
     if unknown:
         raise SettingsError(_unknown(unknown[0], list(fields)))
     try:
-        return Settings(**{fields[name]: value for name, value in values.items() if value})
+        return Settings.model_validate({fields[name]: value for name, value in values.items() if value})
     except ValidationError as error:
         raise SettingsError(_invalid(error.errors()[0])) from None
 

@@ -11,6 +11,7 @@ from pipelines.partitions import (
     contiguous_blocks,
     experiment_files,
     experiment_key,
+    misnamed_files,
     partition_change,
     symbol_keys,
     symbol_of,
@@ -78,3 +79,10 @@ def test_the_users_experiment_wins_over_a_recorded_one_of_the_same_name(tmp_path
             (tmp_path / folder / name).touch()
     found = experiment_files(tmp_path / "mine", tmp_path / "recorded", tmp_path / "absent")
     assert found == {"a": tmp_path / "mine" / "a.yaml", "b": tmp_path / "recorded" / "b.yml"}
+
+
+def test_a_file_whose_name_is_no_key_is_told_and_stops_nobody(tmp_path):
+    for name in ("good.yaml", "not good.yaml"):
+        (tmp_path / name).touch()
+    assert experiment_files(tmp_path) == {"good": tmp_path / "good.yaml"}
+    assert misnamed_files(tmp_path) == [tmp_path / "not good.yaml"]

@@ -10,6 +10,7 @@ from pipelines.settings import Settings
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.resolution import Resolution
 from warehouse.schema import VENDOR_SCHEMA
+from warehouse.sources.files import FilesSource
 from warehouse.sources.protocol import BarRequest, VendorBars
 
 REQUEST = BarRequest("AAPL", Resolution.DAILY, date(2012, 1, 3), date(2012, 1, 4))
@@ -127,3 +128,18 @@ def test_an_experiment_without_a_file_is_named(tmp_path):
     research = default_resources(Settings(experiments_dir=tmp_path, results_dir=tmp_path))["research"]
     with pytest.raises(SettingsError, match="'nowhere' has no file"):
         research.load("nowhere")
+
+
+def test_the_lean_source_reads_the_folder_of_its_setting(tmp_path):
+    opened = default_resources(Settings(source="lean", lean_folder=tmp_path))["source"].open()
+    assert (opened.name, opened.source.folder) == ("lean", tmp_path)
+
+
+def test_the_files_source_reads_the_spec_of_its_setting(tmp_path):
+    (tmp_path / "bars").mkdir()
+    spec = tmp_path / "bars.yaml"
+    spec.write_text(
+        "path: bars\npattern: '{symbol}.csv'\ncolumns: {stamp: day, open: o, high: h, low: l, close: c, volume: v}\n"
+    )
+    opened = default_resources(Settings(source="files", files_spec=spec))["source"].open()
+    assert isinstance(opened.source, FilesSource)
