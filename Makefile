@@ -25,10 +25,10 @@ ui: $(INSTALLED) ## the Dagster UI on http://127.0.0.1:3000, with history that s
 	@$(BIN)/barloom ui
 
 test: $(INSTALLED) ## the whole suite
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 unit: $(INSTALLED) ## only the fast part of the suite
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit
 
 lint: $(INSTALLED) ## formatting, style, types, import directions
 	@$(BIN)/ruff format --check .

@@ -42,7 +42,7 @@ class Whims(BaseStrategy):
     params = (("seed", 0),)
 
     def start(self):
-        self.random = random.Random(self.p.seed)
+        self.random = random.Random(self.p.seed)  # noqa: S311
         self.orders, self.broken = [], []
 
     def buy(self, *args, **kwargs):
