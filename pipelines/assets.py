@@ -342,7 +342,10 @@ def quality_recipe(
         return table_version(report.checks) if report else None
 
     def make(key: str) -> str:
-        report = inspect(store, symbol_of(key), resolution, sessions, settings=settings, today=today)
+        symbol = symbol_of(key)
+        if clean_version(store, symbol, resolution) is None and not has_raw(store, symbol, resolution):
+            raise NoDataError(f"{symbol}: the warehouse has no {resolution.value} bars to judge.")
+        report = inspect(store, symbol, resolution, sessions, settings=settings, today=today)
         write_report(store, report)
         return table_version(report.checks)
 

@@ -156,10 +156,20 @@ def test_only_what_is_missing_and_the_overlap_is_asked_for(project):
 
 
 def test_a_quality_error_fails_the_run_and_names_symbol_and_rule(project):
-    outcome = update(project, ["FB"], ["quality_report"])
+    update(project, ["FB", "IBM"])
+    lost = project.settings.data_dir / "clean" / "resolution=1d" / "symbol=FB"
+    shutil.rmtree(lost)
+    outcome = update(project, ["FB", "IBM"], ["quality_report"])
     assert not outcome.success
     assert list(outcome.failures) == ["FB"]
     assert "no_data" in outcome.failures["FB"]
+
+
+def test_judging_a_symbol_without_any_bars_leaves_nothing_behind(project):
+    outcome = update(project, ["APPL"], ["quality_report"])
+    assert outcome.failures == {"APPL": "APPL: the warehouse has no 1d bars to judge."}
+    assert list(project.instance.get_dynamic_partitions("symbols")) == []
+    assert not (project.settings.data_dir / "quality").exists()
 
 
 def test_facts_speak_plainly(project):
