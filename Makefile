@@ -48,4 +48,4 @@ lock: $(INSTALLED) ## compile requirements.lock again (needs uv)
 	  --no-strip-extras --no-emit-index-url --upgrade -o requirements.lock pyproject.toml --group dev
 
 clean: ## remove derived data and results (raw bars and your experiments stay)
-	rm -rf data/clean data/quality data/actions data/quarantine data/revisions data/catalog.duckdb results .dagster
+	rm -rf data/clean data/quality data/actions data/quarantine data/revisions data/stamps data/catalog.duckdb results .dagster

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pipelines.cli.tables import print_json, print_rows, say
+from pipelines.cli.tables import print_json, say
 
 
 def strategies(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
-    """List the strategies that ship with barloom, with their parameters, ranges and constraints.
+    """List the strategies that ship with barloom, with their parameters, searched ranges and constraints.
 
     Args:
         as_json: Print JSON instead of a table.
@@ -23,10 +23,15 @@ def strategies(*, as_json: Annotated[bool, Parameter(name="--json", negative="")
     if as_json:
         print_json([info.as_dict() for info in found])
         return 0
-    print_rows(
-        ["strategy", "family", "parameters", "constraints", "what it does"],
-        [(s.dotted, s.family, "\n".join(s.parameters), "\n".join(s.constraints), s.summary) for s in found],
-    )
+    shared = [line for line in found[0].parameters if all(line in info.parameters for info in found)]
+    for info in found:
+        say(f"{info.dotted}  ({info.family})")
+        say(f"    {info.summary}")
+        for line in (*(p for p in info.parameters if p not in shared), *(f"where {c}" for c in info.constraints)):
+            say(f"      {line}")
+    say("Every one of them")
+    for line in shared:
+        say(f"      {line}")
     return 0
 
 
