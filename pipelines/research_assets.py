@@ -71,19 +71,24 @@ class BacktestConfig(dg.Config):
         if self.cost_model:
             changes["costs"] = {**experiment.costs.model_dump(), "model": self.cost_model}
         if self.params:
-            changes["params"] = {**experiment.params, **_json_object(self.params)}
+            changes["params"] = {**experiment.params, **json_object(self.params, "params")}
         if not changes:
             return experiment
         return type(experiment).parse({**experiment.model_dump(), **changes}, origin="run configuration")
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def json_object(text: str, origin: str) -> dict[str, Any]:
+    """A JSON object that a person wrote; `origin` opens the error sentence.
+
+    Raises:
+        PipelineError: it is not valid JSON, or not an object.
+    """
     try:
         value = json.loads(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise PipelineError(f"params: {text!r} is not a JSON object.")
+        raise PipelineError(f"{origin}: {text.strip()[:80]!r} is not a JSON object.")
     return value
 
 

@@ -7,6 +7,7 @@ was wrong, said in one sentence.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -63,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(tokens: Sequence[str], *, debug: bool = False) -> int:
     """Exit code of one command line; errors meant for people are printed as one sentence on stderr."""
+    # Dagster's notice to its own users; ours cannot do anything about it
+    warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")
     app = build_app()
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -70,6 +73,8 @@ def run(tokens: Sequence[str], *, debug: bool = False) -> int:
         return _complain(str(error), error, debug=debug)
     except USER_ERRORS as error:
         return _complain(str(error), error, debug=debug)
+    except OSError as error:
+        return _complain(f"{error.filename or 'system'}: {error.strerror or error}.", error, debug=debug)
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr)  # noqa: T201
         return 130

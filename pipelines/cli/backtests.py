@@ -3,7 +3,6 @@
 Belongs here: backtests from the terminal. Does not belong here: running or measuring them.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -229,18 +228,10 @@ def download_missing(instance: "dg.DagsterInstance", experiments: Sequence["Expe
 
 def _params(text: str | None, path: Path | None) -> dict[str, Any]:
     """Strategy parameters from the command line; given there, they overrule the file's."""
-    from_file = _json_object(path.read_text(encoding="utf-8"), f"params-file {path}") if path else {}
-    return {**from_file, **(_json_object(text, "params") if text else {})}
+    from pipelines.research_assets import json_object
 
-
-def _json_object(text: str, origin: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise SettingsError(f"{origin}: {text.strip()[:80]!r} is not a JSON object.")
-    return value
+    from_file = json_object(path.read_text(encoding="utf-8"), f"params-file {path}") if path else {}
+    return {**from_file, **(json_object(text, "params") if text else {})}
 
 
 def _load(experiment: str, settings: Settings) -> "Experiment":

@@ -24,6 +24,11 @@ def _empty_project(tmp_path, monkeypatch):
         ("download --smybols AAPL", "--smybols"),
         ("backtest --symbols AAPL", "--strategy, --symbols, --start and --end are needed"),
         ("backtest --experiment nothing", "experiment: 'nothing' has no file"),
+        (
+            "backtest --strategy a.B --symbols A --start 2020-01-01 --end 2020-02-01 --params-file none.json",
+            "none.json: No such file or directory.",
+        ),
+        ("check-lookahead --experiment none.yaml", "none.yaml cannot be read"),
         ("compare abc", "compare: needs two ids or more, got 1."),
         ("show zzz", "zzz"),
         ("sql DELETE", "sql:"),
