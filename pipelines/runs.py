@@ -367,6 +367,8 @@ def _failure_text(event: dg.DagsterEvent) -> str:
     error = getattr(data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
+    if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return "Interrupted; what was finished is kept."
     return (error.message.strip() if error else event.message) or "The run failed."
 
 

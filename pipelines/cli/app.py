@@ -47,7 +47,13 @@ _COMMANDS = {
 
 def build_app() -> App:
     """All commands; their modules are imported when one of them is used or listed."""
-    app = App(name="barloom", help=_HELP, version_flags=["--version"], help_format="markdown")
+    app = App(
+        name="barloom",
+        help=_HELP,
+        version_flags=["--version"],
+        help_format="markdown",
+        suppress_keyboard_interrupt=False,
+    )
     for name, (place, summary) in _COMMANDS.items():
         app.command(f"pipelines.cli.{place}", name=name, help=summary)
     return app

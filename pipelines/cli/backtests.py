@@ -73,6 +73,7 @@ def backtest(
     if strategy is None or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
+    from research.engine import strategy_of
     from research.experiment import Experiment
 
     tags = {
@@ -85,6 +86,7 @@ def backtest(
         "benchmark": benchmark, "adjust": adjust, "tags": {key: tag for key, tag in tags.items() if tag is not None},
     }  # fmt: skip
     built = Experiment.build(**fields, **({"name": name} if name else {}))
+    strategy_of(built)  # a misspelt strategy or parameter is refused before anything is written
     return run_experiments([record_experiment(built)], rerun=rerun)
 
 

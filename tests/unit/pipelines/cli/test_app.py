@@ -28,6 +28,10 @@ def _empty_project(tmp_path, monkeypatch):
             "backtest --strategy a.B --symbols A --start 2020-01-01 --end 2020-02-01 --params-file none.json",
             "none.json: No such file or directory.",
         ),
+        (
+            "backtest --strategy strategies.sma_crossover.SMACrossver --symbols A --start 2020-01-01 --end 2020-02-01",
+            "Did you mean SMACrossover?",
+        ),
         ("check-lookahead --experiment none.yaml", "none.yaml cannot be read"),
         ("compare abc", "compare: needs two ids or more, got 1."),
         ("show zzz", "zzz"),
@@ -50,6 +54,8 @@ def test_debug_shows_where_an_error_comes_from():
 
 def test_a_wrong_request_changes_nothing(tmp_path):
     run(["download", "--symbols", "AAPL", "--resolution", "weekly"])
+    crossover = "--strategy strategies.sma_crossover.SMACrossover --symbols A --start 2020-01-01 --end 2020-02-01"
+    run(["backtest", *crossover.split(), "--params", '{"sma_shrt": 3}'])
     assert list(tmp_path.iterdir()) == []
 
 
