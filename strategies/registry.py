@@ -3,6 +3,7 @@
 Belongs here: dotted paths to classes, listing, parameters for a class. Does not belong here: running anything.
 """
 
+import hashlib
 import importlib
 import importlib.machinery
 import inspect
@@ -19,6 +20,9 @@ import backtrader as bt
 
 from strategies.base_strategy import BaseStrategy
 from strategies.errors import ParameterError, UnknownStrategyError, did_you_mean
+
+_READ = "__barloom_read__"
+"""Attribute of an imported module: digest of its file at that moment."""
 
 LIBRARY: tuple[str, ...] = (
     "strategies.sma_crossover.SMACrossover",
@@ -129,8 +133,11 @@ def _own_first(parameters: Mapping[str, Any], shared: Mapping[str, Any]) -> list
 def _import(module_name: str, dotted: str) -> ModuleType:
     with _working_directory_importable():
         _forget_if_moved(module_name.partition(".")[0])
+        _forget_if_edited(module_name)
         try:
-            return importlib.import_module(module_name)
+            module = importlib.import_module(module_name)
+            module.__dict__.setdefault(_READ, _digest(module))
+            return module  # noqa: TRY300 (the import is what may raise)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise UnknownStrategyError(f"strategy: {dotted!r} needs the module {error.name!r}.") from error
@@ -163,6 +170,20 @@ def _forget_if_moved(top: str) -> None:
         return
     for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
         del sys.modules[name]
+
+
+def _forget_if_edited(module_name: str) -> None:
+    """Drop a module whose file is not what was imported: a result must not name code that did not run."""
+    known = sys.modules.get(module_name)
+    read = getattr(known, _READ, None)
+    if known is not None and read is not None and read != _digest(known):
+        del sys.modules[module_name]
+        importlib.invalidate_caches()
+
+
+def _digest(module: ModuleType) -> str:
+    path = Path(getattr(module, "__file__", None) or "")
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _siblings(module_name: str) -> list[str]:

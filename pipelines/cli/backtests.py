@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from pipelines.cli.data import publish_catalog
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
@@ -201,6 +202,7 @@ def run_experiments(names: Sequence[str], *, rerun: bool = False) -> int:
         with progress_bar("backtests", len(names)) as move:
             config = {"rerun": True} if rerun else None
             outcome = materialize_experiments(instance, names, config=config, on_progress=move)
+    publish_catalog(settings)
     ids = [step.facts["id"] for step in outcome.progress if "id" in step.facts]
     if ids:
         print_results([load_result(settings.results_dir, backtest_id) for backtest_id in ids], settings.results_dir)

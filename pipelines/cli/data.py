@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from pipelines.cli.runs import dates_config, progress_bar, report_failures, unique
 from pipelines.cli.tables import print_arrow, print_csv, print_json, print_rows, say
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 from warehouse.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def sql(
     settings = load_settings()
     catalog = Catalog(settings.data_dir, settings.results_dir)
     table = catalog.query(query)
-    catalog.publish()
+    publish_catalog(settings)
     if as_csv:
         print_csv(table)
     elif as_json:
@@ -115,15 +115,21 @@ def sql(
     return 0
 
 
+def publish_catalog(settings: Settings) -> None:
+    """Write `data/catalog.duckdb`, the views for other DuckDB clients."""
+    from warehouse.catalog import Catalog
+
+    Catalog(settings.data_dir, settings.results_dir).publish()
+
+
 def _print_holdings(symbols: list[str], resolution: str) -> None:
     from warehouse.catalog import Catalog
 
     settings = load_settings()
     names = ", ".join("'" + symbol.replace("'", "''") + "'" for symbol in symbols)
-    catalog = Catalog(settings.data_dir, settings.results_dir)
-    catalog.publish()
+    publish_catalog(settings)
     print_arrow(
-        catalog.query(
+        Catalog(settings.data_dir, settings.results_dir).query(
             "SELECT symbol, count(*) AS bars, min(session) AS first, max(session) AS last FROM bars "  # noqa: S608
             f"WHERE resolution = '{resolution}' AND symbol IN ({names}) GROUP BY symbol ORDER BY symbol"
         )

@@ -178,3 +178,11 @@ def test_names_of_a_plain_strategy_are_checked(elsewhere):
     assert resolve_params(plain, {"period": "anything"}) == {"period": "anything"}
     with pytest.raises(ParameterError, match=r"perod is not a parameter of Mine\. Did you mean period"):
         resolve_params(plain, {"perod": 7})
+
+
+def test_an_edited_strategy_is_imported_again_and_an_unchanged_one_is_not(elsewhere):
+    elsewhere("barloom_test_edited", PLAIN.format(period=10))
+    first = load_strategy("barloom_test_edited.Mine")
+    assert load_strategy("barloom_test_edited.Mine") is first
+    elsewhere("barloom_test_edited", PLAIN.format(period=2000))
+    assert load_strategy("barloom_test_edited.Mine").params.period == 2000
