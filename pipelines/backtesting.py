@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.checks import refuse_bad_bars
-from pipelines.settings import Settings
 from research.experiment import Experiment
 from warehouse.errors import NoDataError
 from warehouse.store import Warehouse, content_hash
@@ -66,12 +65,6 @@ def _bars(warehouse: Warehouse, experiment: Experiment, symbol: str, start: date
             f"{symbol}: no {experiment.resolution.value} bars from {experiment.start} to {experiment.end}."
         )
     return table
-
-
-def load_inputs(settings: Settings, recorded: "BacktestResult") -> BacktestInputs:
-    """Inputs for running a recorded result again, from the warehouse as it is now."""
-    experiment = Experiment.parse(recorded.specification, origin=f"result {recorded.id}")
-    return read_inputs(Warehouse(settings.data_dir), experiment)
 
 
 def result_id(experiment: Experiment, inputs: BacktestInputs) -> tuple[str, str]:

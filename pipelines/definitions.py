@@ -35,6 +35,7 @@ def _assemble(settings: Settings, overrides: Mapping[str, Any]) -> dg.Definition
     from pipelines.assets import symbol_assets
     from pipelines.automation import build_automation_sensors
     from pipelines.jobs import research_jobs, update_jobs
+    from pipelines.proofs import proof_jobs
     from pipelines.research_assets import research_assets
     from pipelines.resources import default_resources, load_quality_settings
     from pipelines.schedules import build_schedules
@@ -44,7 +45,7 @@ def _assemble(settings: Settings, overrides: Mapping[str, Any]) -> dg.Definition
     updates = update_jobs()
     return dg.Definitions(
         assets=[*symbol_assets(load_quality_settings(settings.quality_file)), *research_assets()],
-        jobs=[*updates.values(), *research_jobs()],
+        jobs=[*updates.values(), *research_jobs(), *proof_jobs()],
         schedules=build_schedules(updates, get_calendar(settings.calendar), datetime.now(UTC).date()),
         sensors=[*build_sensors(), *build_automation_sensors()],
         resources={**default_resources(settings), **overrides},

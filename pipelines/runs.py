@@ -9,6 +9,7 @@ one contiguous range of keys; a selection with holes becomes one run for each co
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -246,6 +247,35 @@ def materialize_leaderboard(
     return _run(instance, [LEADERBOARD], None, config=None, on_progress=on_progress, defs=defs)
 
 
+@dataclass(frozen=True, slots=True)
+class ProofOutcome:
+    """What a proof found: `found` is the report of its first step, None when it could not be made (see `error`)."""
+
+    run_id: str
+    found: Any
+    error: str | None
+
+
+def run_proof(instance: dg.DagsterInstance, job: str, op: str, config: Mapping[str, Any]) -> ProofOutcome:
+    """Run one of the jobs of `pipelines.proofs`; `op` is the step that makes the report, `config` its options."""
+    from dagster._core.utils import make_new_run_id
+
+    from pipelines.definitions import defs
+
+    run_id = make_new_run_id()
+    listener = _Listener(None)
+    instance.add_event_listener(run_id, listener)
+    result = defs.resolve_job_def(job).execute_in_process(
+        run_config={"ops": {op: {"config": dict(config)}}, "loggers": _QUIET},
+        instance=instance,
+        raise_on_error=False,
+        run_id=run_id,
+    )
+    made = any(event.step_key == op for event in result.filter_events(lambda event: event.is_step_success))
+    error = listener.outcome(run_id, success=result.success).error
+    return ProofOutcome(run_id, result.output_for_node(op) if made else None, error)
+
+
 def _run(
     instance: dg.DagsterInstance,
     assets: Sequence[dg.AssetKey],
@@ -285,6 +315,9 @@ def _partition_tags(block: tuple[str, str] | None) -> dict[str, str]:
     return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
+_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
 def _run_config(assets: Sequence[dg.AssetKey], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Run configuration by op name; the console stays quiet, the event log keeps everything."""
     ops = {
@@ -292,7 +325,7 @@ def _run_config(assets: Sequence[dg.AssetKey], config: Mapping[str, Any] | None)
         for key in assets
         if config and key.path[-1] in config
     }
-    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    return {"ops": ops, "loggers": _QUIET}
 
 
 class _Listener:
@@ -369,7 +402,11 @@ def _failure_text(event: dg.DagsterEvent) -> str:
         error = error.cause
     if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
         return "Interrupted; what was finished is kept."
-    return (error.message.strip() if error else event.message) or "The run failed."
+    return _OURS.sub("", error.message.strip() if error else event.message or "") or "The run failed."
+
+
+_OURS = re.compile(r"^(?:pipelines|research|strategies|broker|warehouse|risk)\.errors\.\w+: ")
+"""What Dagster puts before the sentence of one of our errors."""
 
 
 def _joined(outcomes: Sequence[RunOutcome]) -> RunOutcome:

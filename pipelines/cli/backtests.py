@@ -15,7 +15,7 @@ from pipelines.cli.data import publish_catalog
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
-from pipelines.errors import SettingsError
+from pipelines.errors import RunFailedError, SettingsError
 from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -132,17 +132,18 @@ def reproduce(result_id: str, /) -> int:
     Args:
         result_id: Id of the backtest, or its beginning.
     """
-    from pipelines.backtesting import load_inputs
-    from research.reproduce import reproduce_result
+    from pipelines.runs import open_instance, run_proof
     from research.result import load_result
 
-    settings = load_settings()
-    recorded = load_result(settings.results_dir, result_id)
-    differences = reproduce_result(recorded, load_inputs(settings, recorded))
-    if not differences:
+    recorded = load_result(load_settings().results_dir, result_id)
+    with open_instance() as instance:
+        proof = run_proof(instance, "reproduce", "run_again", {"id": recorded.id})
+    if proof.found is None:
+        raise RunFailedError(proof.error or f"run {proof.run_id[:8]} failed.")
+    if not proof.found:
         say(f"{recorded.id}: identical")
         return 0
-    print_rows(["what", "recorded", "now"], differences)
+    print_rows(["what", "recorded", "now"], proof.found)
     return 1
 
 
@@ -156,25 +157,25 @@ def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
         cuts: How many points to cut at.
         seed: Chooses the points.
     """
-    from pipelines.backtesting import read_inputs
-    from pipelines.runs import open_instance
-    from research.lookahead import check_lookahead as replay_shortened
-    from warehouse.store import Warehouse
+    from pipelines.runs import open_instance, run_proof
 
     settings = load_settings()
-    specification = _load(experiment, settings)
+    name = _name_of(experiment)
     with open_instance() as instance:
-        code = download_missing(instance, [specification], settings)
+        code = download_missing(instance, [_load(name, settings)], settings)
         if code:
             return code
-    inputs = read_inputs(Warehouse(settings.data_dir), specification)
-    report = replay_shortened(specification, inputs.bars, cuts=cuts, seed=seed)
+        config = {"experiment": name, "cuts": cuts, "seed": seed}
+        proof = run_proof(instance, "check_lookahead", "replay_shortened", config)
+    report = proof.found
+    if report is None:
+        raise RunFailedError(proof.error or f"run {proof.run_id[:8]} failed.")
     tried = f"{len(report.cuts)} cuts, {report.cuts_on_decisions} of them on decisions"
     if report.clean:
-        say(f"{specification.name}: no look-ahead found at {tried}")
+        say(f"{name}: no look-ahead found at {tried}")
         return 0
     print_rows(["cut (UTC)", "what", "difference"], [(f.cut, f.what, f.detail) for f in report.findings])
-    sys.stderr.write(f"{specification.name}: decisions change when the future is taken away ({tried})\n")
+    sys.stderr.write(f"{name}: decisions change when the future is taken away ({tried})\n")
     return 1
 
 

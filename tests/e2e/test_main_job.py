@@ -3,8 +3,11 @@
 import json
 import re
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+
+from pipelines.runs import open_instance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("main_job")]
 
@@ -74,6 +77,43 @@ def test_no_look_ahead_is_found_in_a_shipped_experiment(first_demo, barloom):
     done = barloom("check-lookahead", "--experiment", "sma_aapl", "--cuts", "4")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "no look-ahead found at 4 cuts" in done.stdout
+
+
+PEEKS = """
+import backtrader as bt
+
+
+class Peek(bt.Strategy):
+    def next(self):
+        try:
+            rises = self.data.close[1] > self.data.close[0]
+        except IndexError:
+            return
+        if rises and not self.position:
+            self.buy(size=10)
+        elif not rises and self.position:
+            self.close()
+"""
+
+
+def test_a_strategy_that_peeks_one_bar_is_found_and_the_run_shows_it(first_demo, barloom, project):
+    (project / "peek.py").write_text(PEEKS)
+    made = barloom(
+        "backtest", "--strategy", "peek.Peek", "--symbols", "IBM", "--start", "2005-01-03", "--end", "2005-12-30",
+        "--name", "peek",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    done = barloom("check-lookahead", "--experiment", "peek", "--cuts", "4")
+    assert done.returncode == 1
+    assert "peek: decisions change when the future is taken away" in done.stderr
+    with open_instance(project) as instance:
+        last = instance.get_runs(limit=1)[0]
+        assert (last.job_name, last.status) == ("check_lookahead", dg.DagsterRunStatus.FAILURE)
+
+
+def test_no_cuts_are_refused_in_one_sentence(first_demo, barloom):
+    done = barloom("check-lookahead", "--experiment", "sma_aapl", "--cuts", "0")
+    assert (done.returncode, done.stderr.strip()) == (2, "barloom: cuts: 0 must be at least 1.")
 
 
 def test_a_new_strategy_passes_its_own_test_and_runs_from_the_working_directory(first_demo, barloom, project):

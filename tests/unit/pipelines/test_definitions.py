@@ -77,7 +77,9 @@ def test_the_lineage(graph):
 
 def test_the_jobs(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "check_lookahead",
         "rank",
+        "reproduce",
         "run_backtests",
         "update_daily",
         "update_hourly",

@@ -1,5 +1,7 @@
 """What every strategy on the base has: declared parameters, limits, decisions per symbol."""
 
+import inspect
+import textwrap
 from datetime import date
 
 import backtrader as bt
@@ -151,14 +153,13 @@ def test_limits_of_bad_parameters_are_refused():
 
 def test_every_parameter_of_the_base_is_in_its_manual():
     for name in BaseStrategy.space.parameters:
-        assert f"        {name}: " in BaseStrategy.__doc__
+        assert f"    {name}: " in inspect.getdoc(BaseStrategy)
 
 
 def test_the_example_of_the_manual_runs():
-    example = BaseStrategy.__doc__.split("Then write two methods:")[1].split("`decide` is called")[0]
+    example = inspect.getdoc(BaseStrategy).split("Then write two methods:")[1].split("`decide` is called")[0]
     known = {"BaseStrategy": BaseStrategy, "ParameterSpace": ParameterSpace, "Int": Int, "bt": bt}
-    lines = [line.removeprefix("        ") for line in example.splitlines()]
-    exec("\n".join(lines), known)  # noqa: S102
+    exec(textwrap.dedent(example), known)  # noqa: S102
     assert run(known["MyTrend"], [100.0] * 60 + [110.0] * 5).fills[0].decided == 61
 
 

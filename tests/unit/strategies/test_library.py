@@ -161,7 +161,7 @@ def test_every_searched_parameter_changes_what_is_traded(name, parameter):
 def test_every_parameter_of_its_own_is_in_its_manual(name):
     cls = CLASSES[name]
     for parameter in cls.space.tuned:
-        assert f"        {parameter}: " in cls.__doc__
+        assert f"    {parameter}: " in inspect.getdoc(cls)
 
 
 @EVERY

@@ -1,0 +1,97 @@
+"""The jobs that prove a backtest: decisions on shortened histories, and a second run of what is recorded.
+
+Belongs here: both jobs, for the command line and the launchpad alike; a run fails when the proof fails. Does not belong
+here: replaying and comparing (see `research.lookahead`, `research.reproduce`).
+"""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.resources import ResearchResource, WarehouseResource
+
+
+class LookaheadConfig(dg.Config):
+    """Which experiment, and how hard to look."""
+
+    experiment: str = Field(description="Name of an experiment: the stem of its YAML file.")
+    cuts: int = Field(default=12, description="How many shortened histories to replay.")
+    seed: int = Field(default=0, description="Chooses the points to cut at.")
+
+
+class ReproduceConfig(dg.Config):
+    """Which result."""
+
+    id: str = Field(description="Id of a backtest, or its beginning.")
+
+
+@dg.op(out=dg.Out(Any), description="Replay the experiment on shortened histories and compare every decision.")
+def replay_shortened(
+    context: dg.OpExecutionContext,
+    config: LookaheadConfig,
+    warehouse: dg.ResourceParam[WarehouseResource],
+    research: dg.ResourceParam[ResearchResource],
+) -> Any:  # noqa: ANN401 - Dagster would import the type to check it
+    """A `LookaheadReport`."""
+    from pipelines.backtesting import read_inputs
+    from research.lookahead import check_lookahead
+
+    experiment = research.load(config.experiment)
+    inputs = read_inputs(warehouse.open(), experiment)
+    report = check_lookahead(experiment, inputs.bars, cuts=config.cuts, seed=config.seed)
+    context.add_output_metadata({"cuts": len(report.cuts), "cuts_on_decisions": report.cuts_on_decisions})
+    return report
+
+
+@dg.op(description="Fail the run when a decision changed.")
+def require_clean(report: Any) -> None:  # noqa: ANN401
+    """Raise what was found first."""
+    if not report.clean:
+        first = report.findings[0]
+        raise dg.Failure(f"Look-ahead at {len(report.findings)} cuts, first at {first.cut:%Y-%m-%d}: {first.detail}")
+
+
+@dg.op(out=dg.Out(Any), description="Run the recorded specification again and compare with what is recorded.")
+def run_again(
+    context: dg.OpExecutionContext,
+    config: ReproduceConfig,
+    warehouse: dg.ResourceParam[WarehouseResource],
+    research: dg.ResourceParam[ResearchResource],
+) -> Any:  # noqa: ANN401
+    """A list of `Difference`."""
+    from pipelines.backtesting import read_inputs
+    from research.experiment import Experiment
+    from research.reproduce import reproduce_result
+    from research.result import load_result
+
+    recorded = load_result(research.results, config.id)
+    experiment = Experiment.parse(recorded.specification, origin=f"result {recorded.id}")
+    differences = reproduce_result(recorded, read_inputs(warehouse.open(), experiment))
+    context.add_output_metadata({"id": recorded.id, "differences": len(differences)})
+    return differences
+
+
+@dg.op(description="Fail the run when something differs.")
+def require_identical(differences: Any) -> None:  # noqa: ANN401
+    """Raise what differs first."""
+    if differences:
+        first = differences[0]
+        raise dg.Failure(f"{len(differences)} differences, first {first.what}: {first.recorded} was, {first.now} is.")
+
+
+@dg.job(description="Prove that an experiment sees closed bars only.")
+def check_lookahead() -> None:
+    """Replay, then judge."""
+    require_clean(replay_shortened())
+
+
+@dg.job(description="Prove that a result comes out again.")
+def reproduce() -> None:
+    """Run again, then judge."""
+    require_identical(run_again())
+
+
+def proof_jobs() -> list[dg.JobDefinition]:
+    """Both."""
+    return [check_lookahead, reproduce]
