@@ -12,7 +12,7 @@ import array
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import backtrader as bt
 import numpy as np
@@ -64,12 +64,6 @@ class SymbolBars:
             self.symbol, self.ts, self.sessions,
             self.open * scale, self.high * scale, self.low * scale, self.close * scale, self.volume,
         )  # fmt: skip
-
-    def session_dates(self) -> list[date]:
-        """The exchange day of each bar; one `date` object is shared by the bars of a day."""
-        days, inverse = np.unique(self.sessions, return_inverse=True)
-        dates = [_EPOCH + timedelta(days=int(day)) for day in days]
-        return [dates[i] for i in inverse]
 
 
 def symbol_bars(symbol: str, table: pa.Table, start: date, end: date) -> SymbolBars:

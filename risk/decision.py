@@ -1,7 +1,7 @@
 """The one decision whether an order may go: request + portfolio + state + limits -> allow, shrink or refuse.
 
 Belongs here: the decision, a pure function, and the shapes it reads. Does not belong here: remembering anything
-between orders (see `guard`), closing positions (see `enforcement`).
+between orders (see `guard`), closing positions, which is the broker's work.
 
 How an order is measured:
 

@@ -1,8 +1,8 @@
 """The risk guard: the one object that every order passes, in a backtest and in live trading.
 
 Belongs here: memory (session, peak, counts, halts), the events it records, and when a halt ends. Does not belong
-here: what an order measures (see `decision`), orders that a halt asks for (see `enforcement`). The guard has no clock:
-the caller passes the time, simulated or real.
+here: what an order measures (see `decision`), the orders that a halt asks for (the broker sends them). The guard has no
+clock: the caller passes the time, simulated or real.
 
 How a halt ends:
 

@@ -1,7 +1,7 @@
 """Halt states: what an account may still do.
 
 Belongs here: the four states and their order. Does not belong here: what leads into or out of a state (see `guard`),
-the orders that a state cancels or sends (see `enforcement`).
+the orders that a state cancels or sends; those are the broker's.
 """
 
 from enum import StrEnum

@@ -112,7 +112,7 @@ DAYS = [dt.date(2024, 1, day) for day in (2, 3, 4, 5)]
 
 def test_bars_are_cut_to_sessions_both_ends_included():
     bars = symbol_bars("X", table(DAYS), DAYS[1], DAYS[2])
-    assert bars.session_dates() == DAYS[1:3]
+    assert bars.sessions.tolist() == [(day - dt.date(1970, 1, 1)).days for day in DAYS[1:3]]
     assert bars.ts.tolist() == [int(dt.datetime(2024, 1, d, 21, tzinfo=dt.UTC).timestamp() * 1e6) for d in (3, 4)]
 
 
@@ -145,4 +145,4 @@ def test_the_clock_is_the_union_of_all_bars_and_head_cuts_it():
     one = symbol_bars("X", table(DAYS[:3]), DAYS[0], DAYS[-1])
     two = symbol_bars("Y", table(DAYS[1:]), DAYS[0], DAYS[-1])
     assert len(union_of_times([one, two])) == 4
-    assert two.head(int(two.ts[0])).session_dates() == [DAYS[1]]
+    assert two.head(int(two.ts[0])).sessions.tolist() == [(DAYS[1] - dt.date(1970, 1, 1)).days]
