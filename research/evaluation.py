@@ -169,8 +169,6 @@ def _records(key: str, rows: Mapping[str, Measured]) -> list[dict[str, Any]]:
 
 def _warnings(experiment: Experiment, output: RunOutput, market: _Market) -> list[str]:
     found = [*output.warnings, *market.benchmark.warnings]
-    if output.deposits:
-        found.append(f"deposits: {output.deposits:.2f} was added to the account and counts as return.")
     unknown = int((market.regimes == UNKNOWN_REGIME).sum())
     if unknown == len(market.regimes):
         found.append(f"by_regime: {market.benchmark.name} has too few bars before the backtest to tell any regime.")

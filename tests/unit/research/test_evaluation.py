@@ -115,16 +115,6 @@ def test_an_override_of_quality_errors_is_recorded_with_its_reason_and_the_rules
     assert lab.result().page["quality_override"] is None
 
 
-def test_money_that_was_added_is_said_to_count_as_return(lab):
-    bars = {"A": lab.bars("A", 1, 60)}
-
-    result = evaluate(
-        lab.experiment(), replace(lab.output(bars["A"]), deposits=500.0), bars, None, {}, code="c", now=lab.now
-    )
-
-    assert "deposits: 500.00 was added to the account and counts as return." in result.warnings
-
-
 def test_the_same_inputs_have_the_same_id_and_other_data_another(lab):
     bars = {"A": lab.bars("A", 1, 60)}
     ids = [
