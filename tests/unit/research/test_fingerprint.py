@@ -77,7 +77,7 @@ def test_modules_that_are_said_to_change_no_figure_exist_and_no_figure_is_made_t
 def test_the_engine_the_risk_guard_and_the_fee_schedule_are_part_of_the_code_version():
     names = set(fingerprint._package_sources())
 
-    assert {"research/engine.py", "research/metrics.py", "risk/guard.py"} <= names
+    assert {"research/engine/run.py", "research/metrics.py", "risk/guard.py"} <= names
     assert any(name.startswith("broker/costs/") and name.endswith(".yaml") for name in names)
     assert not names & {"research/chart.py", "research/tearsheet.py"}
 

@@ -87,8 +87,8 @@ def check(monkeypatch):
     """Run the check on a class of this file."""
 
     def of(strategy, *tables, cuts=6, seed=0, **fields):
-        monkeypatch.setattr("research.engine.load_strategy", lambda path: strategy)
-        monkeypatch.setattr("research.engine.resolve_params", lambda cls, params: params)
+        monkeypatch.setattr("research.engine.run.load_strategy", lambda path: strategy)
+        monkeypatch.setattr("research.engine.run.resolve_params", lambda cls, params: params)
         tables = tables or (walk("A", 300, 3),)
         bars = {table["symbol"][0].as_py(): table for table in tables}
         fields = {"start": "2020-01-01", "end": "2024-12-31", "costs": FREE} | fields

@@ -1,0 +1,9 @@
+"""The backtest engine: an experiment and its bars in, what happened out.
+
+Belongs here: running, on the fastest engine that gives Backtrader's own result bit for bit. Does not belong here:
+loading bars, metrics, files.
+"""
+
+from research.engine.run import PreparedRun, Rig, prepare_run, replay, run_backtest, strategy_of
+
+__all__ = ["PreparedRun", "Rig", "prepare_run", "replay", "run_backtest", "strategy_of"]
