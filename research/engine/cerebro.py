@@ -1,0 +1,371 @@
+"""Cerebro with a faster loop around Backtrader's own strategies, indicators, orders and analyzers.
+
+Belongs here: the loop over bars, and what it asks of a broker. Does not belong here: what may run through it (see
+`eligibility`), how lines follow the loop's clocks (see `lines`).
+
+At each bar Backtrader moves every line by itself, values the portfolio, builds notifications of cash and value, and
+asks every observer and analyzer. Here lines read their position from a clock that they share, and a part is called
+only when somebody can see what it does. What is called is Backtrader's own code, in Backtrader's order.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, runtime_checkable
+
+import backtrader as bt
+import numpy as np
+
+from research.engine.eligibility import ineligible
+from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+
+_NAN: Final = float("nan")
+_GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning every object after 700 new ones costs more
+
+
+@runtime_checkable
+class PatientBroker(Protocol):
+    """A broker whose `next` may be left out at bars where it would change nothing but values.
+
+    Attributes:
+        stale: set by the loop at such a bar; a reader of a value has to bring it up to date first.
+    """
+
+    stale: bool
+
+    def idle(self) -> bool:
+        """Whether nothing is submitted, pending, to be activated, added to cash or to be notified."""
+
+    def lazy(self) -> str | None:
+        """Why `next` must be called at every bar of this run after all: a sentence, or None."""
+
+
+class FastCerebro(bt.Cerebro):  # type: ignore[misc]
+    """Backtrader's Cerebro, with the same results sooner.
+
+    Everything is used as in Backtrader; `stdstats` defaults to False, because observers take the slower loop. A run
+    that is not eligible goes through Backtrader's own loop.
+
+    Attributes:
+        engine: "fast" or "vanilla": the loop of the last run.
+        reason: why it was the slower one, in a sentence; None otherwise.
+    """
+
+    params = (("stdstats", False),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = "vanilla"
+        self.reason: str | None = "Nothing has run yet."
+
+    def _runonce(self, runstrats: list[bt.Strategy]) -> None:
+        self.reason = ineligible(self, runstrats)
+        if self.reason is not None:
+            self.engine = "vanilla"
+            super()._runonce(runstrats)
+            return
+        self.engine = "fast"
+        with _calm_garbage_collector():
+            run = _Run(self, runstrats[0])
+            try:
+                to_go_on = run.bars()
+            finally:
+                run.end()
+            if to_go_on:
+                self._go_on(runstrats[0])
+
+    def _go_on(self, strategy: bt.Strategy) -> None:
+        """Backtrader's own loop from the present bar on, without computing the indicators again."""
+        strategy._once = strategy.reset = lambda: None
+        try:
+            super()._runonce([strategy])
+        finally:
+            del strategy._once, strategy.reset
+
+    def _runonce_old(self, runstrats: list[bt.Strategy]) -> None:
+        self.engine, self.reason = "vanilla", "oldsync is on; the fast loop keeps time as Backtrader has since 1.9."
+        super()._runonce_old(runstrats)
+
+    def _runnext(self, runstrats: list[bt.Strategy]) -> None:
+        self.engine, self.reason = "vanilla", "Bars come one at a time; the fast loop needs them loaded beforehand."
+        super()._runnext(runstrats)
+
+    def _runnext_old(self, runstrats: list[bt.Strategy]) -> None:
+        self.engine, self.reason = "vanilla", "Bars come one at a time; the fast loop needs them loaded beforehand."
+        super()._runnext_old(runstrats)
+
+
+class _Surrender:
+    """The value of Cerebro's stop flag that ends the fast loop but not the run."""
+
+
+class _Schedule:
+    """Which bar of each feed is the present one at each step of a run, known before it begins.
+
+    Attributes:
+        times: of each step, Backtrader's day numbers.
+        steps: for each feed its bar (index) at each step, -1 before its first; None where all feeds have the same
+            times, so that the step is the bar.
+    """
+
+    def __init__(self, datas: Sequence[Any], minperiods: Sequence[int]) -> None:
+        stamps = [np.array(data.lines.datetime.array[: data.buflen()], dtype=np.float64) for data in datas]
+        self.steps: list[list[int]] | None = None
+        if all(np.array_equal(stamps[0], other) for other in stamps[1:]):
+            self.times: list[float] = stamps[0].tolist()
+            self.statuses = np.arange(max(minperiods) - 1, max(minperiods) - 1 - len(self.times), -1)
+            return
+        times = np.unique(np.concatenate(stamps))
+        bars = [np.searchsorted(own, times, side="right") - 1 for own in stamps]
+        self.times = times.tolist()
+        self.steps = [own.tolist() for own in bars]
+        self.statuses = np.max([needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)], axis=0)
+
+    @property
+    def ready(self) -> int:
+        """The first step at which the strategy's `next` is called other than by its `nextstart`."""
+        ready = np.flatnonzero(self.statuses < 0)
+        return int(ready[0]) if len(ready) else len(self.times)
+
+
+class _Run:
+    """One run: clocks, the calls that somebody can see, and the loop."""
+
+    def __init__(self, cerebro: FastCerebro, strategy: bt.Strategy) -> None:
+        self._cerebro = cerebro
+        self._strategy = strategy
+        self._broker = cerebro._broker
+        strategy._once()
+        strategy.reset()
+        self._schedule = _Schedule(cerebro.datas, strategy._minperiods)
+        self._bar: Clock = [-1]  # the step, moves first
+        self._now: Clock = [-1]  # the step as the strategy knows it, moves last
+        self._early: list[Clock] = []  # of each feed
+        self._late: list[Clock] = []  # of the indicators of each feed
+        self._clocked = Clocked(self._surrender)
+        self._surrendered_at: int | None = None
+        self._others: list[Any] = []  # indicators that move by themselves
+        self._follow()
+        self._grow = [line.array.append for line in strategy.lines.lines]
+        self._patient = isinstance(self._broker, PatientBroker) and self._broker.lazy() is None
+        self._listeners = _cash_listeners(strategy)
+        self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
+
+    # ---------------------------------------------------------------- who follows which clock
+
+    def _follow(self) -> None:
+        """Feeds move when a bar begins, indicators after the broker has worked on it, the strategy after them."""
+        datas = self._cerebro.datas
+        feed_of = {id(line): number for number, data in enumerate(datas) for line in lines_of(data)}
+        followers: list[tuple[Any, int]] = []
+        for indicator in self._strategy._lineiterators[bt.LineIterator.IndType]:
+            number = feed_of.get(id(first_line(indicator._clock)))
+            if number is None or not advances_plainly(indicator):
+                self._others.append(indicator)
+            else:
+                followers.append((indicator, number))
+                feed_of.update((id(line), number) for line in lines_of(indicator))
+        self._make_clocks(len(datas))
+        followed: set[int] = set()
+        for data, early in zip(datas, self._early, strict=True):
+            self._follow_clock(data, early, followed)
+        for indicator, number in followers:
+            self._follow_clock(indicator, self._late[number], followed)
+        self._follow_clock(self._strategy, self._now, followed)
+
+    def _make_clocks(self, feeds: int) -> None:
+        """Where all feeds have the same times, one clock stands for many."""
+        if self._schedule.steps is None:
+            self._early = [self._bar] * feeds
+            self._late = [[-1] if self._others else self._now] * feeds
+        else:
+            self._early = [[-1] for _ in range(feeds)]
+            self._late = [[-1] for _ in range(feeds)]
+
+    def _follow_clock(self, thing: Any, clock: Clock, followed: set[int]) -> None:
+        for line in lines_of(thing):
+            if id(line) not in followed:
+                followed.add(id(line))
+                self._clocked.follow(line, clock)
+        if isinstance(thing, bt.lineseries.LineSeries) and not isinstance(thing, bt.Strategy):
+            self._clocked.follow_series(thing, clock)
+
+    def _surrender(self) -> None:
+        self._surrendered_at = self._now[0]
+        if not self._cerebro._event_stop:
+            self._cerebro._event_stop = _Surrender
+
+    def end(self) -> None:
+        """Give the objects back; also after an exception."""
+        self._clocked.release()
+        if self._now[0] >= 0:
+            self._strategy._minperstatus = int(self._schedule.statuses[self._now[0]])
+
+    # ---------------------------------------------------------------- the loop
+
+    def bars(self) -> bool:
+        """All bars, or those until the run is stopped.
+
+        Returns:
+            Whether Backtrader's own loop has to go on from here, because the strategy moved a line by itself.
+        """
+        cerebro, strategy, schedule = self._cerebro, self._strategy, self._schedule
+        ready, count = schedule.ready, len(schedule.times)
+        for step, status in enumerate(schedule.statuses[:ready].tolist()):
+            strategy._minperstatus = status
+            self._step(step, strategy.prenext if status else strategy.nextstart, status)
+            if cerebro._event_stop:
+                return self._unfinished(step)
+        strategy._minperstatus = -1
+        lean = self._patient and not (self._others or self._listeners or self._analyzers)
+        return self._unfinished((self._lean if lean else self._full)(ready, count))
+
+    def _unfinished(self, step: int) -> bool:
+        """After the loop: finish a bar at which the strategy took its lines back before it had seen the bar."""
+        if self._cerebro._event_stop is not _Surrender:
+            return False
+        self._cerebro._event_stop = False
+        if self._surrendered_at is not None and self._surrendered_at < step:
+            self._strategy._oncepost(self._schedule.times[step])
+        return not self._cerebro._event_stop
+
+    def _full(self, step: int, count: int) -> int:
+        cerebro, following = self._cerebro, self._strategy.next
+        for step in range(step, count):  # noqa: B020
+            self._step(step, following, -1)
+            if cerebro._event_stop:
+                break
+        return step
+
+    def _lean(self, step: int, count: int) -> int:
+        """The loop where nobody but the strategy looks at bars; quiet bars take no detour through other methods."""
+        cerebro, strategy, broker = self._cerebro, self._strategy, self._broker
+        following, idle, times, begin, arrive = (
+            strategy.next,
+            broker.idle,
+            self._schedule.times,
+            self._begin,
+            self._arrive,
+        )
+        for step in range(step, count):  # noqa: B020
+            begin(step)
+            if idle():
+                broker.stale = True
+                arrive(step, times[step])
+                following()
+            else:
+                self._busy(step, following, -1)
+            if cerebro._event_stop:
+                break
+        return step
+
+    def _step(self, step: int, call: Callable[[], None], status: int) -> None:
+        """One bar in full; `call` is the strategy's `prenext`, `nextstart` or `next`."""
+        self._begin(step)
+        if not (self._patient and self._broker.idle()):
+            self._busy(step, call, status)
+            return
+        self._broker.stale = True
+        self._arrive(step, self._schedule.times[step])
+        if self._listeners:
+            self._tell_cash()
+        call()
+        self._tell_analyzers(status)
+
+    def _busy(self, step: int, call: Callable[[], None], status: int) -> None:
+        """One bar at which the broker has work, from there on."""
+        strategy = self._strategy
+        self._cerebro._brokernotify()
+        if self._cerebro._event_stop:
+            return
+        self._arrive(step, self._schedule.times[step])
+        if self._listeners or strategy._orderspending or strategy._tradespending:
+            strategy._notify()
+        call()
+        self._tell_analyzers(status)
+        strategy.clear()
+
+    # ---------------------------------------------------------------- the parts of a bar
+
+    def _begin(self, step: int) -> None:
+        """The feeds move."""
+        self._bar[0] = step
+        if self._schedule.steps is not None:
+            for clock, bars in zip(self._early, self._schedule.steps, strict=True):
+                clock[0] = bars[step]
+
+    def _arrive(self, step: int, time: float) -> None:
+        """The indicators move, then the strategy, whose own lines are one value longer from now on."""
+        for late, early in zip(self._late, self._early, strict=True):
+            late[0] = early[0]
+        for indicator in self._others:
+            if len(indicator._clock) > len(indicator):
+                indicator.advance()
+        for grow in self._grow:
+            grow(_NAN)
+        self._now[0] = step
+        self._strategy.lines.datetime[0] = time
+
+    def _tell_cash(self) -> None:
+        broker = self._broker
+        cash, value = broker.getcash(), broker.getvalue()
+        fund_value, shares = broker.fundvalue, broker.fundshares
+        for of_fund, listener in self._listeners:
+            if of_fund:
+                listener(cash, value, fund_value, shares)
+            else:
+                listener(cash, value)
+
+    def _tell_analyzers(self, status: int) -> None:
+        for analyzer in self._analyzers:
+            if status < 0:
+                analyzer._next()
+            elif status == 0:
+                analyzer._nextstart()
+            else:
+                analyzer._prenext()
+
+
+def _overrides(thing: Any, base: type, *names: str) -> bool:
+    return any(getattr(type(thing), name) is not getattr(base, name) or name in vars(thing) for name in names)
+
+
+def _looks_at_bars(analyzer: bt.Analyzer) -> bool:
+    """Whether an analyzer, or one inside it, does anything at a bar."""
+    own = _overrides(analyzer, bt.Analyzer, "_next", "_prenext", "_nextstart", "next", "prenext", "nextstart")
+    return own or any(_looks_at_bars(child) for child in analyzer._children)
+
+
+def _cash_listeners(strategy: bt.Strategy) -> list[tuple[bool, Callable[..., None]]]:
+    """Who wants to be told of cash and value at every bar, in Backtrader's order; True marks those told of the fund."""
+    listeners: list[tuple[bool, Callable[..., None]]] = []
+    for of_fund, name in ((False, "notify_cashvalue"), (True, "notify_fund")):
+        if _overrides(strategy, bt.Strategy, name):
+            listeners.append((of_fund, getattr(strategy, name)))
+    for analyzer in (*strategy.analyzers, *strategy._slave_analyzers):
+        for of_fund, name in ((False, "notify_cashvalue"), (True, "notify_fund")):
+            listeners += [(of_fund, listener) for listener in _inside(analyzer, name)]
+    return listeners
+
+
+def _inside(analyzer: bt.Analyzer, name: str) -> Iterator[Callable[..., None]]:
+    """The methods of this name of an analyzer and of those inside it that do anything, inner ones first."""
+    if _overrides(analyzer, bt.Analyzer, f"_{name}"):
+        yield getattr(analyzer, f"_{name}")
+        return
+    for child in analyzer._children:
+        yield from _inside(child, name)
+    if _overrides(analyzer, bt.Analyzer, name):
+        yield getattr(analyzer, name)
+
+
+@contextmanager
+def _calm_garbage_collector() -> Iterator[None]:
+    """Collect rarely for a while, and as before afterwards."""
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(*(max(calm, usual) for calm, usual in zip(_GARBAGE, before, strict=True)))
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -1,0 +1,299 @@
+"""Lines that read their position from a clock they share.
+
+Belongs here: how a line, an indicator or a feed is made to follow a clock for the time of a run and is given back as
+Backtrader left it. Does not belong here: the loop that moves the clocks (see `cerebro`), what may follow one (see
+`eligibility`).
+
+Backtrader moves every line of every object at every bar. Here the lines of one symbol share a list of one integer, the
+index of the current bar, so that all of them move by a single store. Reading needs no more than that integer and the
+line's array; the arrays stay Backtrader's own, so that an index before the first or behind the last value wraps or
+raises exactly as it does there.
+
+Only instances change their class, to a subclass made for theirs, and only until `Clocked.release`.
+"""
+
+import operator
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+import backtrader as bt
+from backtrader.feed import AbstractDataBase
+from backtrader.linebuffer import LineBuffer
+from backtrader.lineroot import LineRoot
+from backtrader.lineseries import LineAlias, LineSeries
+
+Clock = list[int]  # of one entry: index of the current bar, -1 before the first
+
+_PLAIN: Final = frozenset({float, int, bool})
+_COMPARISONS: Final = ("__lt__", "__gt__", "__le__", "__ge__", "__eq__", "__ne__")
+_MOVES: Final = (
+    "__getitem__", "__setitem__", "__len__", "idx", "get_idx", "set_idx", "get", "advance", "forward", "backwards",
+    "rewind", "home", "reset", "extend", "buflen",
+)  # fmt: skip
+
+
+class Clocked:
+    """Everything of one run that follows a clock.
+
+    Args:
+        on_release: called once when the run's objects are given back because user code moved one of them by itself
+            (`data.advance()`), before that move happens; the loop has to go on as Backtrader's from there.
+    """
+
+    def __init__(self, on_release: Callable[[], None]) -> None:
+        self._on_release = on_release
+        self._lines: list[tuple[LineBuffer, type]] = []
+        self._series: list[tuple[LineSeries, type, dict[str, LineBuffer]]] = []
+        self.released = False
+
+    def follow(self, line: LineBuffer, clock: Clock) -> None:
+        """Make one line follow a clock; its class must be one that `can_follow`."""
+        cls = type(line)
+        own = dict(line.__dict__)  # a dictionary of its own is read faster than one that shares its keys
+        del own["_idx"], own["lencount"]
+        own["_clock_now"] = clock
+        own["_clocked"] = self
+        line.__dict__ = own
+        line.__class__ = _clocked_line(cls)
+        self._lines.append((line, cls))
+
+    def follow_series(self, series: LineSeries, clock: Clock) -> None:
+        """Make the first line of a feed or indicator, its length and its lines by name quick to read.
+
+        The lines themselves have to follow the same clock (see `follow`).
+        """
+        cls = type(series)
+        fast = _clocked_series(cls)
+        if fast is None:
+            return
+        own = dict(series.__dict__)
+        lines = series.lines.lines
+        names = {name: lines[index] for name, index in _names(cls, type(series.lines)) if name not in own}
+        own |= names
+        own["_clock_now"] = clock
+        own["_first_values"] = lines[0].array
+        series.__dict__ = own
+        series.__class__ = fast
+        self._series.append((series, cls, names))
+
+    def release(self) -> None:
+        """Give every object back as Backtrader's loop would have left it at this moment; idempotent."""
+        if self.released:
+            return
+        self.released = True
+        for line, cls in self._lines:
+            own = line.__dict__
+            at = own.pop("_clock_now")[0]
+            del own["_clocked"]
+            line.__class__ = cls
+            own["_idx"], own["lencount"] = at, at + 1
+        for series, cls, names in self._series:
+            own = series.__dict__
+            series.__class__ = cls
+            del own["_clock_now"], own["_first_values"]
+            for name, line in names.items():
+                if own.get(name) is line:
+                    del own[name]
+            if len(series):
+                own |= {name: _tick(series, index) for name, index in _tick_names(cls)}
+
+    def surrender(self) -> None:
+        """User code is about to move a line by itself."""
+        if not self.released:
+            self.release()
+            self._on_release()
+
+
+def can_follow(cls: type) -> bool:
+    """Whether lines of a class move as `LineBuffer` does, so that a clock can stand for their position."""
+    return _clocked_line(cls) is not None
+
+
+@lru_cache(maxsize=1024)
+def _clocked_line(cls: type) -> type | None:
+    if any(getattr(cls, name) is not getattr(LineBuffer, name) for name in _MOVES) or _watches_subclasses(cls):
+        return None
+    return _subclass(cls, _LINE_READS | _comparisons(cls))
+
+
+@lru_cache(maxsize=1024)
+def _clocked_series(cls: type) -> type | None:
+    if _watches_subclasses(cls):
+        return None
+    reads = {name: read for name, read in _SERIES_READS.items() if getattr(cls, name) is getattr(LineSeries, name)}
+    return _subclass(cls, reads | _ticks(cls) | _comparisons(cls))
+
+
+def _watches_subclasses(cls: type) -> bool:
+    """Making a subclass would run code of the user's."""
+    return hasattr(cls.__init_subclass__, "__func__")
+
+
+def _subclass(cls: type, body: dict[str, Any]) -> type:
+    """A subclass that goes by the name of its base; Backtrader's metaclasses, which register classes, are not asked."""
+    named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    made: type = type.__new__(type(cls), cls.__name__, (cls,), named | body)
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _names(series: type, lines: type) -> tuple[tuple[str, int], ...]:
+    """The names by which `LineSeries.__getattr__` finds lines, with their numbers."""
+    found: dict[str, int] = {}
+    for cls in reversed(lines.__mro__):
+        for name, value in vars(cls).items():
+            if isinstance(value, LineAlias):
+                found[name] = value.line
+            else:
+                found.pop(name, None)
+    return tuple((name, index) for name, index in found.items() if not hasattr(series, name))
+
+
+# ---------------------------------------------------------------- how a line is read
+
+
+def _line_item(self: Any, ago: int) -> float:
+    value: float = self.array[self._clock_now[0] + ago]
+    return value
+
+
+def _line_length(self: Any) -> int:
+    length: int = self._clock_now[0] + 1
+    return length
+
+
+def _line_get(self: Any, ago: int = 0, size: int = 1) -> Any:
+    end = self._clock_now[0] + ago + 1
+    return self.array[end - size : end]
+
+
+def _index(self: Any) -> int:
+    at: int = self._clock_now[0]
+    return at
+
+
+def _moved(name: str) -> Callable[[Any, int], None]:
+    def move(self: Any, value: int) -> None:
+        self._clocked.surrender()
+        setattr(self, name, value)  # the line has its own class again, and its own position
+
+    return move
+
+
+_LINE_READS: Final[dict[str, Any]] = {
+    "__getitem__": _line_item,
+    "__len__": _line_length,
+    "get": _line_get,
+    "idx": property(_index, _moved("idx")),
+    "_idx": property(_index, _moved("_idx")),
+    "lencount": property(_line_length, _moved("lencount")),
+}
+
+
+# ---------------------------------------------------------------- how a feed or an indicator is read
+
+
+def _series_item(self: Any, ago: int) -> float:
+    value: float = self._first_values[self._clock_now[0] + ago]
+    return value
+
+
+_SERIES_READS: Final[dict[str, Any]] = {"__getitem__": _series_item, "__len__": _line_length}
+
+
+# ---------------------------------------------------------------- the ticks of a feed, which here are its bars
+
+
+@lru_cache(maxsize=1024)
+def _tick_names(cls: type) -> tuple[tuple[str, int], ...]:
+    """The attributes in which Backtrader's feeds keep the newest tick, with the numbers of the lines they copy."""
+    if not issubclass(cls, AbstractDataBase) or cls._tick_fill is not AbstractDataBase._tick_fill:
+        return ()
+    names = cls.lines._getlines()
+    ticks = tuple((f"tick_{name}", index) for index, name in enumerate(names) if name != "datetime")
+    return (*ticks, ("tick_last", 0))
+
+
+def _tick(feed: Any, index: int) -> float | None:
+    """A feed's tick after it has moved to a bar: the bar's value, nothing at the last bar."""
+    return feed.lines.lines[index][0] if len(feed) < feed.buflen() else None
+
+
+def _tick_property(name: str, index: int) -> property:
+    def read(self: Any) -> float | None:
+        if self._clock_now[0] < 0:
+            raise AttributeError(name)
+        return _tick(self, index)
+
+    return property(read)
+
+
+def _ticks(cls: type) -> dict[str, Any]:
+    return {name: _tick_property(name, index) for name, index in _tick_names(cls)}
+
+
+# ---------------------------------------------------------------- `line > other` inside a run
+
+
+def _comparison(name: str) -> Callable[[Any, Any], Any]:
+    vanilla, compare = getattr(LineRoot, name), getattr(operator, name)
+
+    def compared(self: Any, other: Any) -> Any:
+        if self._opstage == 1:
+            return vanilla(self, other)
+        if type(other) not in _PLAIN and isinstance(other, LineRoot):
+            other = other[0]
+        return compare(self[0], other)
+
+    return compared
+
+
+def _truth(self: Any) -> Any:
+    return bool(self[0]) if self._opstage == 2 else LineRoot.__bool__(self)
+
+
+_COMPARED: Final[dict[str, Any]] = {name: _comparison(name) for name in _COMPARISONS} | {"__bool__": _truth}
+
+
+def _comparisons(cls: type) -> dict[str, Any]:
+    """The comparisons that a class takes from `LineRoot`; equality needs its hash said again."""
+    own: dict[str, Any] = {
+        name: compared for name, compared in _COMPARED.items() if getattr(cls, name) is getattr(LineRoot, name)
+    }
+    if "__eq__" in own:
+        own["__hash__"] = cls.__hash__
+    return own
+
+
+# ---------------------------------------------------------------- who follows which clock
+
+
+def first_line(thing: Any) -> LineBuffer | None:
+    """The line whose length is the length of an object that lines follow; None for what has no line."""
+    if isinstance(thing, LineBuffer):
+        return thing
+    lines = getattr(getattr(thing, "lines", None), "lines", None)
+    return lines[0] if lines else None
+
+
+def lines_of(thing: Any) -> list[LineBuffer]:
+    """All lines that move with a feed, an indicator or an operation on lines."""
+    return [thing] if isinstance(thing, LineBuffer) else list(thing.lines.lines)
+
+
+def advances_plainly(indicator: Any) -> bool:
+    """Whether an indicator or operation moves as Backtrader's own do: all its lines one step, after its clock."""
+    cls = type(indicator)
+    if isinstance(indicator, LineBuffer):
+        return can_follow(cls)
+    own_way = isinstance(indicator, bt.Indicator) and cls.advance is bt.Indicator.advance
+    plain = (
+        own_way and cls.__len__ is LineSeries.__len__ and type(indicator.lines).__len__ is bt.lineseries.Lines.__len__
+    )
+    return plain and can_all_follow(indicator.lines.lines)
+
+
+def can_all_follow(lines: Iterable[Any]) -> bool:
+    """Whether every line is one that a clock can stand for."""
+    return all(isinstance(line, LineBuffer) and can_follow(type(line)) for line in lines)
