@@ -3,24 +3,27 @@
 Belongs here: the loop over bars, and what it asks of a broker. Does not belong here: what may run through it (see
 `eligibility`), how lines follow the loop's clocks (see `lines`).
 
-At each bar Backtrader moves every line by itself, values the portfolio, builds notifications of cash and value, and
-asks every observer and analyzer. Here lines read their position from a clock that they share, and a part is called
-only when somebody can see what it does. What is called is Backtrader's own code, in Backtrader's order.
+At each bar Backtrader moves every line by itself, values the portfolio, tells everybody cash and value, and asks every
+observer and analyzer. Here lines read their position from a clock that they share, and a part is called only when
+somebody can see what it does. What is called is Backtrader's own code, in Backtrader's order.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import backtrader as bt
 import numpy as np
+from backtrader.feed import AbstractDataBase
+from backtrader.lineroot import LineRoot
+from backtrader.lineseries import LineSeries
 
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 
 _NAN: Final = float("nan")
-_GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning every object after 700 new ones costs more
+_GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
 
 
 @runtime_checkable
@@ -28,16 +31,16 @@ class PatientBroker(Protocol):
     """A broker whose `next` may be left out at bars where it would change nothing but values.
 
     Attributes:
-        stale: set by the loop at such a bar; a reader of a value has to bring it up to date first.
+        stale: set by the loop at such a bar; whoever reads a value has to bring it up to date first.
     """
 
     stale: bool
 
-    def idle(self) -> bool:
-        """Whether nothing is submitted, pending, to be activated, added to cash or to be notified."""
-
     def lazy(self) -> str | None:
-        """Why `next` must be called at every bar of this run after all: a sentence, or None."""
+        """Why `next` must be called at every bar of this run after all, in a sentence; None when it need not."""
+
+    def work(self) -> Sequence[Sized]:
+        """At most five containers, the same ones during the whole run, all empty when `next` may be left out."""
 
 
 class FastCerebro(bt.Cerebro):  # type: ignore[misc]
@@ -60,19 +63,22 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
         self.reason = ineligible(self, runstrats)
+        self.engine = "fast" if self.reason is None else "vanilla"
         if self.reason is not None:
-            self.engine = "vanilla"
             super()._runonce(runstrats)
             return
-        self.engine = "fast"
         with _calm_garbage_collector():
-            run = _Run(self, runstrats[0])
+            strategy = runstrats[0]
+            strategy._once()
+            strategy.reset()
+            run = _Run(self, strategy)
             try:
-                to_go_on = run.bars()
+                run.begin()
+                go_on = run.bars()
             finally:
                 run.end()
-            if to_go_on:
-                self._go_on(runstrats[0])
+            if go_on:
+                self._go_on(strategy)
 
     def _go_on(self, strategy: bt.Strategy) -> None:
         """Backtrader's own loop from the present bar on, without computing the indicators again."""
@@ -104,52 +110,64 @@ class _Schedule:
 
     Attributes:
         times: of each step, Backtrader's day numbers.
-        steps: for each feed its bar (index) at each step, -1 before its first; None where all feeds have the same
+        bars: for each feed its bar (index) at each step, -1 before its first; None where all feeds have the same
             times, so that the step is the bar.
+        statuses: Backtrader's minimum-period status of the strategy at each step: positive while it waits, zero when
+            it may begin, negative afterwards.
     """
 
-    def __init__(self, datas: Sequence[Any], minperiods: Sequence[int]) -> None:
+    def __init__(self, datas: Sequence[AbstractDataBase], minperiods: Sequence[int]) -> None:
         stamps = [np.array(data.lines.datetime.array[: data.buflen()], dtype=np.float64) for data in datas]
-        self.steps: list[list[int]] | None = None
+        self.bars: list[list[int]] | None = None
         if all(np.array_equal(stamps[0], other) for other in stamps[1:]):
             self.times: list[float] = stamps[0].tolist()
-            self.statuses = np.arange(max(minperiods) - 1, max(minperiods) - 1 - len(self.times), -1)
+            self.statuses = max(minperiods) - 1 - np.arange(len(self.times))
             return
         times = np.unique(np.concatenate(stamps))
         bars = [np.searchsorted(own, times, side="right") - 1 for own in stamps]
         self.times = times.tolist()
-        self.steps = [own.tolist() for own in bars]
+        self.bars = [own.tolist() for own in bars]
         self.statuses = np.max([needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)], axis=0)
 
     @property
     def ready(self) -> int:
-        """The first step at which the strategy's `next` is called other than by its `nextstart`."""
+        """The first step at which the strategy's `next` is called as such, not through its `nextstart`."""
         ready = np.flatnonzero(self.statuses < 0)
         return int(ready[0]) if len(ready) else len(self.times)
 
 
 class _Run:
-    """One run: clocks, the calls that somebody can see, and the loop."""
+    """One run: its clocks, the calls that somebody can see, and the loop."""
 
     def __init__(self, cerebro: FastCerebro, strategy: bt.Strategy) -> None:
         self._cerebro = cerebro
         self._strategy = strategy
         self._broker = cerebro._broker
-        strategy._once()
-        strategy.reset()
         self._schedule = _Schedule(cerebro.datas, strategy._minperiods)
-        self._bar: Clock = [-1]  # the step, moves first
-        self._now: Clock = [-1]  # the step as the strategy knows it, moves last
+        self._bar: Clock = [-1]  # the step; moves first
+        self._now: Clock = [-1]  # the step as the strategy knows it; moves last
         self._early: list[Clock] = []  # of each feed
-        self._late: list[Clock] = []  # of the indicators of each feed
+        self._late: list[Clock] = []  # of the indicators on each feed
+        self._others: list[LineRoot] = []  # indicators that move by themselves
         self._clocked = Clocked(self._surrender)
-        self._surrendered_at: int | None = None
-        self._others: list[Any] = []  # indicators that move by themselves
-        self._follow()
-        self._grow = [line.array.append for line in strategy.lines.lines]
-        self._patient = isinstance(self._broker, PatientBroker) and self._broker.lazy() is None
+        self._surrendered_at = -1
+        *_, self._add_time = self._add_values = _appends(strategy)
+        self._work: Sequence[Sized] = ("never idle",)
         self._listeners = _cash_listeners(strategy)
         self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
+
+    def begin(self) -> None:
+        """Take the objects over until `end`."""
+        self._follow()
+        broker = self._broker
+        if isinstance(broker, PatientBroker) and broker.lazy() is None:
+            self._work = broker.work()
+
+    def end(self) -> None:
+        """Give the objects back; also after an exception."""
+        self._clocked.release()
+        if self._now[0] >= 0:
+            self._strategy._minperstatus = int(self._schedule.statuses[self._now[0]])
 
     # ---------------------------------------------------------------- who follows which clock
 
@@ -157,7 +175,7 @@ class _Run:
         """Feeds move when a bar begins, indicators after the broker has worked on it, the strategy after them."""
         datas = self._cerebro.datas
         feed_of = {id(line): number for number, data in enumerate(datas) for line in lines_of(data)}
-        followers: list[tuple[Any, int]] = []
+        followers: list[tuple[LineRoot, int]] = []
         for indicator in self._strategy._lineiterators[bt.LineIterator.IndType]:
             number = feed_of.get(id(first_line(indicator._clock)))
             if number is None or not advances_plainly(indicator):
@@ -175,31 +193,25 @@ class _Run:
 
     def _make_clocks(self, feeds: int) -> None:
         """Where all feeds have the same times, one clock stands for many."""
-        if self._schedule.steps is None:
+        if self._schedule.bars is None:
             self._early = [self._bar] * feeds
             self._late = [[-1] if self._others else self._now] * feeds
         else:
             self._early = [[-1] for _ in range(feeds)]
             self._late = [[-1] for _ in range(feeds)]
 
-    def _follow_clock(self, thing: Any, clock: Clock, followed: set[int]) -> None:
+    def _follow_clock(self, thing: LineRoot, clock: Clock, followed: set[int]) -> None:
         for line in lines_of(thing):
             if id(line) not in followed:
                 followed.add(id(line))
                 self._clocked.follow(line, clock)
-        if isinstance(thing, bt.lineseries.LineSeries) and not isinstance(thing, bt.Strategy):
+        if isinstance(thing, LineSeries) and thing is not self._strategy:
             self._clocked.follow_series(thing, clock)
 
     def _surrender(self) -> None:
         self._surrendered_at = self._now[0]
         if not self._cerebro._event_stop:
             self._cerebro._event_stop = _Surrender
-
-    def end(self) -> None:
-        """Give the objects back; also after an exception."""
-        self._clocked.release()
-        if self._now[0] >= 0:
-            self._strategy._minperstatus = int(self._schedule.statuses[self._now[0]])
 
     # ---------------------------------------------------------------- the loop
 
@@ -209,76 +221,103 @@ class _Run:
         Returns:
             Whether Backtrader's own loop has to go on from here, because the strategy moved a line by itself.
         """
-        cerebro, strategy, schedule = self._cerebro, self._strategy, self._schedule
+        strategy, schedule = self._strategy, self._schedule
         ready, count = schedule.ready, len(schedule.times)
         for step, status in enumerate(schedule.statuses[:ready].tolist()):
             strategy._minperstatus = status
             self._step(step, strategy.prenext if status else strategy.nextstart, status)
-            if cerebro._event_stop:
+            if self._cerebro._event_stop:
                 return self._unfinished(step)
         strategy._minperstatus = -1
-        lean = self._patient and not (self._others or self._listeners or self._analyzers)
-        return self._unfinished((self._lean if lean else self._full)(ready, count))
+        return self._unfinished(self._loop()(ready, count))
+
+    def _loop(self) -> Callable[[int, int], int]:
+        if self._others or self._listeners or self._analyzers or len(self._add_values) > 1:
+            return self._attended
+        return self._quick if self._schedule.bars is None else self._quick_apart
 
     def _unfinished(self, step: int) -> bool:
         """After the loop: finish a bar at which the strategy took its lines back before it had seen the bar."""
-        if self._cerebro._event_stop is not _Surrender:
+        cerebro = self._cerebro
+        if cerebro._event_stop is not _Surrender:
             return False
-        self._cerebro._event_stop = False
-        if self._surrendered_at is not None and self._surrendered_at < step:
+        cerebro._event_stop = False
+        if self._surrendered_at < step:
             self._strategy._oncepost(self._schedule.times[step])
-        return not self._cerebro._event_stop
+        return not cerebro._event_stop
 
-    def _full(self, step: int, count: int) -> int:
+    def _attended(self, first: int, count: int) -> int:
+        """The loop where others than the strategy look at every bar; returns the last step."""
         cerebro, following = self._cerebro, self._strategy.next
-        for step in range(step, count):  # noqa: B020
+        step = first - 1
+        for step in range(first, count):
             self._step(step, following, -1)
             if cerebro._event_stop:
                 break
         return step
 
-    def _lean(self, step: int, count: int) -> int:
-        """The loop where nobody but the strategy looks at bars; quiet bars take no detour through other methods."""
-        cerebro, strategy, broker = self._cerebro, self._strategy, self._broker
-        following, idle, times, begin, arrive = (
-            strategy.next,
-            broker.idle,
-            self._schedule.times,
-            self._begin,
-            self._arrive,
-        )
-        for step in range(step, count):  # noqa: B020
-            begin(step)
-            if idle():
-                broker.stale = True
-                arrive(step, times[step])
-                following()
-            else:
+    def _quick(self, first: int, count: int) -> int:
+        """The loop where nobody but the strategy looks at bars and all feeds move together; returns the last step."""
+        cerebro, broker, following = self._cerebro, self._broker, self._strategy.next
+        times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
+        work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        step = first - 1
+        for step in range(first, count):
+            bar[0] = step
+            if work_1 or work_2 or work_3 or work_4 or work_5:
                 self._busy(step, following, -1)
+            else:
+                broker.stale = True
+                now[0] = step
+                add_time(times[step])
+                following()
+            if cerebro._event_stop:
+                break
+        return step
+
+    def _quick_apart(self, first: int, count: int) -> int:
+        """As `_quick`, where feeds have times of their own."""
+        cerebro, broker, following, arrive = self._cerebro, self._broker, self._strategy.next, self._arrive
+        moves = list(zip(self._early, self._schedule.bars or (), strict=True))
+        work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        step = first - 1
+        for step in range(first, count):
+            self._bar[0] = step
+            for clock, bars in moves:
+                clock[0] = bars[step]
+            if work_1 or work_2 or work_3 or work_4 or work_5:
+                self._busy(step, following, -1)
+            else:
+                broker.stale = True
+                arrive(step)
+                following()
             if cerebro._event_stop:
                 break
         return step
 
     def _step(self, step: int, call: Callable[[], None], status: int) -> None:
-        """One bar in full; `call` is the strategy's `prenext`, `nextstart` or `next`."""
-        self._begin(step)
-        if not (self._patient and self._broker.idle()):
+        """One bar; `call` is the strategy's `prenext`, `nextstart` or `next`."""
+        self._bar[0] = step
+        if self._schedule.bars is not None:
+            for clock, bars in zip(self._early, self._schedule.bars, strict=True):
+                clock[0] = bars[step]
+        if any(self._work):
             self._busy(step, call, status)
             return
         self._broker.stale = True
-        self._arrive(step, self._schedule.times[step])
+        self._arrive(step)
         if self._listeners:
             self._tell_cash()
         call()
         self._tell_analyzers(status)
 
     def _busy(self, step: int, call: Callable[[], None], status: int) -> None:
-        """One bar at which the broker has work, from there on."""
+        """What is left of a bar after the feeds have moved, where the broker has work."""
         strategy = self._strategy
         self._cerebro._brokernotify()
         if self._cerebro._event_stop:
             return
-        self._arrive(step, self._schedule.times[step])
+        self._arrive(step)
         if self._listeners or strategy._orderspending or strategy._tradespending:
             strategy._notify()
         call()
@@ -287,24 +326,17 @@ class _Run:
 
     # ---------------------------------------------------------------- the parts of a bar
 
-    def _begin(self, step: int) -> None:
-        """The feeds move."""
-        self._bar[0] = step
-        if self._schedule.steps is not None:
-            for clock, bars in zip(self._early, self._schedule.steps, strict=True):
-                clock[0] = bars[step]
-
-    def _arrive(self, step: int, time: float) -> None:
+    def _arrive(self, step: int) -> None:
         """The indicators move, then the strategy, whose own lines are one value longer from now on."""
         for late, early in zip(self._late, self._early, strict=True):
             late[0] = early[0]
         for indicator in self._others:
             if len(indicator._clock) > len(indicator):
                 indicator.advance()
-        for grow in self._grow:
-            grow(_NAN)
         self._now[0] = step
-        self._strategy.lines.datetime[0] = time
+        for add_value in self._add_values[:-1]:
+            add_value(_NAN)
+        self._add_time(self._schedule.times[step])
 
     def _tell_cash(self) -> None:
         broker = self._broker
@@ -326,7 +358,14 @@ class _Run:
                 analyzer._prenext()
 
 
-def _overrides(thing: Any, base: type, *names: str) -> bool:
+def _appends(strategy: bt.Strategy) -> list[Callable[[float], None]]:
+    """How the strategy's own lines grow, that of the times last."""
+    time = strategy.lines.datetime
+    others = [line for line in strategy.lines.lines if line is not time]
+    return [line.array.append for line in (*others, time)]
+
+
+def _overrides(thing: bt.Strategy | bt.Analyzer, base: type, *names: str) -> bool:
     return any(getattr(type(thing), name) is not getattr(base, name) or name in vars(thing) for name in names)
 
 

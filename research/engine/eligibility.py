@@ -7,7 +7,7 @@ Backtrader's own code at each bar.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import backtrader as bt
 import numpy as np
@@ -61,7 +61,7 @@ def _of_cerebro(cerebro: bt.Cerebro, strategies: Sequence[bt.Strategy]) -> Itera
         yield f"{type(cerebro).__name__} overrides Cerebro.{own}."
 
 
-def _of_feed(data: Any) -> Iterator[str]:
+def _of_feed(data: AbstractDataBase) -> Iterator[str]:
     name = data._name or type(data).__name__
     if data.resampling or data.replaying or data._clone:
         yield f"The feed {name} is resampled, replayed or cloned."
@@ -76,7 +76,7 @@ def _of_feed(data: Any) -> Iterator[str]:
         yield f"The feed {name} has lines that are not plain ones."
 
 
-def _of_stamps(datas: Sequence[Any]) -> Iterator[str]:
+def _of_stamps(datas: Sequence[AbstractDataBase]) -> Iterator[str]:
     for data in datas:
         stamps = np.array(data.lines.datetime.array[: data.buflen()], dtype=np.float64)
         name = data._name or type(data).__name__
@@ -86,7 +86,7 @@ def _of_stamps(datas: Sequence[Any]) -> Iterator[str]:
             yield f"The feed {name} has two bars of one time, or bars out of order."
 
 
-def _of_strategy(strategy: bt.Strategy, datas: Sequence[Any]) -> Iterator[str]:
+def _of_strategy(strategy: bt.Strategy, datas: Sequence[AbstractDataBase]) -> Iterator[str]:
     name = type(strategy).__name__
     own = _overridden(type(strategy), bt.Strategy, _STRATEGY_INTERNALS)
     if own:
@@ -102,7 +102,7 @@ def _of_strategy(strategy: bt.Strategy, datas: Sequence[Any]) -> Iterator[str]:
     yield from _of_indicators(strategy, datas)
 
 
-def _of_indicators(strategy: bt.Strategy, datas: Sequence[Any]) -> Iterator[str]:
+def _of_indicators(strategy: bt.Strategy, datas: Sequence[AbstractDataBase]) -> Iterator[str]:
     """An indicator whose clock comes after it in the order of computation lags by one bar in Backtrader."""
     indicators = strategy._lineiterators[_IND]
     seen: set[int] = set()

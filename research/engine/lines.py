@@ -13,7 +13,7 @@ Only instances change their class, to a subclass made for theirs, and only until
 """
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import backtrader as bt
 from backtrader.feed import AbstractDataBase
 from backtrader.linebuffer import LineBuffer
 from backtrader.lineroot import LineRoot
-from backtrader.lineseries import LineAlias, LineSeries
+from backtrader.lineseries import LineAlias, Lines, LineSeries
 
 Clock = list[int]  # of one entry: index of the current bar, -1 before the first
 
@@ -55,7 +55,7 @@ class Clocked:
         own["_clock_now"] = clock
         own["_clocked"] = self
         line.__dict__ = own
-        line.__class__ = _clocked_line(cls)
+        line.__class__ = _clocked_line(cls)  # type: ignore[arg-type]
         self._lines.append((line, cls))
 
     def follow_series(self, series: LineSeries, clock: Clock) -> None:
@@ -64,18 +64,19 @@ class Clocked:
         The lines themselves have to follow the same clock (see `follow`).
         """
         cls = type(series)
-        fast = _clocked_series(cls)
+        fast = _clocked_series(cls)  # type: ignore[arg-type]
         if fast is None:
             return
         own = dict(series.__dict__)
         lines = series.lines.lines
-        names = {name: lines[index] for name, index in _names(cls, type(series.lines)) if name not in own}
-        own |= names
+        names = _names(cls, type(series.lines))  # type: ignore[arg-type]
+        aliases = {name: lines[index] for name, index in names if name not in own}
+        own |= aliases
         own["_clock_now"] = clock
         own["_first_values"] = lines[0].array
         series.__dict__ = own
         series.__class__ = fast
-        self._series.append((series, cls, names))
+        self._series.append((series, cls, aliases))
 
     def release(self) -> None:
         """Give every object back as Backtrader's loop would have left it at this moment; idempotent."""
@@ -107,7 +108,7 @@ class Clocked:
 
 def can_follow(cls: type) -> bool:
     """Whether lines of a class move as `LineBuffer` does, so that a clock can stand for their position."""
-    return _clocked_line(cls) is not None
+    return _clocked_line(cls) is not None  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)
@@ -153,28 +154,29 @@ def _names(series: type, lines: type) -> tuple[tuple[str, int], ...]:
 # ---------------------------------------------------------------- how a line is read
 
 
-def _line_item(self: Any, ago: int) -> float:
+def _line_item(self: LineBuffer, ago: int) -> float:
     value: float = self.array[self._clock_now[0] + ago]
     return value
 
 
-def _line_length(self: Any) -> int:
+def _line_length(self: LineRoot) -> int:
     length: int = self._clock_now[0] + 1
     return length
 
 
-def _line_get(self: Any, ago: int = 0, size: int = 1) -> Any:
+def _line_get(self: LineBuffer, ago: int = 0, size: int = 1) -> Sequence[float]:
     end = self._clock_now[0] + ago + 1
-    return self.array[end - size : end]
+    values: Sequence[float] = self.array[end - size : end]
+    return values
 
 
-def _index(self: Any) -> int:
+def _index(self: LineBuffer) -> int:
     at: int = self._clock_now[0]
     return at
 
 
-def _moved(name: str) -> Callable[[Any, int], None]:
-    def move(self: Any, value: int) -> None:
+def _moved(name: str) -> Callable[[LineBuffer, int], None]:
+    def move(self: LineBuffer, value: int) -> None:
         self._clocked.surrender()
         setattr(self, name, value)  # the line has its own class again, and its own position
 
@@ -194,7 +196,7 @@ _LINE_READS: Final[dict[str, Any]] = {
 # ---------------------------------------------------------------- how a feed or an indicator is read
 
 
-def _series_item(self: Any, ago: int) -> float:
+def _series_item(self: LineSeries, ago: int) -> float:
     value: float = self._first_values[self._clock_now[0] + ago]
     return value
 
@@ -206,7 +208,7 @@ _SERIES_READS: Final[dict[str, Any]] = {"__getitem__": _series_item, "__len__": 
 
 
 @lru_cache(maxsize=1024)
-def _tick_names(cls: type) -> tuple[tuple[str, int], ...]:
+def _tick_names(cls: type[AbstractDataBase]) -> tuple[tuple[str, int], ...]:
     """The attributes in which Backtrader's feeds keep the newest tick, with the numbers of the lines they copy."""
     if not issubclass(cls, AbstractDataBase) or cls._tick_fill is not AbstractDataBase._tick_fill:
         return ()
@@ -215,13 +217,14 @@ def _tick_names(cls: type) -> tuple[tuple[str, int], ...]:
     return (*ticks, ("tick_last", 0))
 
 
-def _tick(feed: Any, index: int) -> float | None:
+def _tick(feed: AbstractDataBase, index: int) -> float | None:
     """A feed's tick after it has moved to a bar: the bar's value, nothing at the last bar."""
-    return feed.lines.lines[index][0] if len(feed) < feed.buflen() else None
+    value: float | None = feed.lines.lines[index][0] if len(feed) < feed.buflen() else None
+    return value
 
 
 def _tick_property(name: str, index: int) -> property:
-    def read(self: Any) -> float | None:
+    def read(self: AbstractDataBase) -> float | None:
         if self._clock_now[0] < 0:
             raise AttributeError(name)
         return _tick(self, index)
@@ -236,10 +239,10 @@ def _ticks(cls: type) -> dict[str, Any]:
 # ---------------------------------------------------------------- `line > other` inside a run
 
 
-def _comparison(name: str) -> Callable[[Any, Any], Any]:
+def _comparison(name: str) -> Callable[[LineRoot, object], object]:
     vanilla, compare = getattr(LineRoot, name), getattr(operator, name)
 
-    def compared(self: Any, other: Any) -> Any:
+    def compared(self: LineRoot, other: object) -> object:
         if self._opstage == 1:
             return vanilla(self, other)
         if type(other) not in _PLAIN and isinstance(other, LineRoot):
@@ -249,8 +252,9 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
     return compared
 
 
-def _truth(self: Any) -> Any:
-    return bool(self[0]) if self._opstage == 2 else LineRoot.__bool__(self)
+def _truth(self: LineRoot) -> bool:
+    truth: bool = bool(self[0]) if self._opstage == 2 else LineRoot.__bool__(self)
+    return truth
 
 
 _COMPARED: Final[dict[str, Any]] = {name: _comparison(name) for name in _COMPARISONS} | {"__bool__": _truth}
@@ -269,7 +273,7 @@ def _comparisons(cls: type) -> dict[str, Any]:
 # ---------------------------------------------------------------- who follows which clock
 
 
-def first_line(thing: Any) -> LineBuffer | None:
+def first_line(thing: LineRoot | None) -> LineBuffer | None:
     """The line whose length is the length of an object that lines follow; None for what has no line."""
     if isinstance(thing, LineBuffer):
         return thing
@@ -277,23 +281,21 @@ def first_line(thing: Any) -> LineBuffer | None:
     return lines[0] if lines else None
 
 
-def lines_of(thing: Any) -> list[LineBuffer]:
+def lines_of(thing: LineRoot) -> list[LineBuffer]:
     """All lines that move with a feed, an indicator or an operation on lines."""
     return [thing] if isinstance(thing, LineBuffer) else list(thing.lines.lines)
 
 
-def advances_plainly(indicator: Any) -> bool:
+def advances_plainly(indicator: LineRoot) -> bool:
     """Whether an indicator or operation moves as Backtrader's own do: all its lines one step, after its clock."""
     cls = type(indicator)
     if isinstance(indicator, LineBuffer):
         return can_follow(cls)
     own_way = isinstance(indicator, bt.Indicator) and cls.advance is bt.Indicator.advance
-    plain = (
-        own_way and cls.__len__ is LineSeries.__len__ and type(indicator.lines).__len__ is bt.lineseries.Lines.__len__
-    )
+    plain = own_way and cls.__len__ is LineSeries.__len__ and type(indicator.lines).__len__ is Lines.__len__
     return plain and can_all_follow(indicator.lines.lines)
 
 
-def can_all_follow(lines: Iterable[Any]) -> bool:
+def can_all_follow(lines: Iterable[LineRoot]) -> bool:
     """Whether every line is one that a clock can stand for."""
     return all(isinstance(line, LineBuffer) and can_follow(type(line)) for line in lines)
