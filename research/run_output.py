@@ -104,6 +104,8 @@ class RunOutput:
     financing: float  # sum: + received, - paid
     deposits: float  # cash that the strategy added (or took out) through the broker
     warmed_up: datetime | None = None  # UTC; when every symbol had the bars that the strategy's indicators need
+    engine: str = "vanilla"  # which engine ran; it changes nothing else
+    engine_reason: str | None = None  # why it was not a faster one, a sentence
 
     @property
     def final_equity(self) -> float:

@@ -4,6 +4,7 @@ Belongs here: running, on the fastest engine that gives Backtrader's own result 
 loading bars, metrics, files.
 """
 
+from research.engine.choice import Engine, engine_named
 from research.engine.run import PreparedRun, Rig, prepare_run, replay, run_backtest, strategy_of
 
-__all__ = ["PreparedRun", "Rig", "prepare_run", "replay", "run_backtest", "strategy_of"]
+__all__ = ["Engine", "PreparedRun", "Rig", "engine_named", "prepare_run", "replay", "run_backtest", "strategy_of"]

@@ -1,7 +1,7 @@
 """One backtest: an experiment and its bars in, what happened out.
 
-Belongs here: putting strategy, feed, broker and guard into Cerebro, and reading the run afterwards. Does not belong
-here: loading bars, metrics, files.
+Belongs here: handing a run to an engine, putting strategy, feed, broker and guard into Cerebro, and reading the run
+afterwards. Does not belong here: loading bars, metrics, files, the engines themselves.
 
 Nothing is kept between runs, the clock of the machine is never asked, and `random` and numpy are seeded from the
 experiment, so the same experiment on the same bars gives the same output bit for bit.
@@ -20,6 +20,9 @@ import pyarrow as pa
 from broker.costs import CostModel
 from research.accounting import require_balanced
 from research.clock import Clock, clock_of
+from research.engine.cerebro import FastCerebro
+from research.engine.choice import Engine, cannot
+from research.engine.eligibility import ineligible
 from research.errors import AccountingError, BarsError, ExperimentError
 from research.experiment import Experiment
 from research.feed import SymbolBars, arrow_feed, symbol_bars
@@ -51,22 +54,27 @@ class PreparedRun:
 
 
 def run_backtest(
-    experiment: Experiment, bars: Mapping[str, pa.Table], *, benchmark: pa.Table | None = None
+    experiment: Experiment,
+    bars: Mapping[str, pa.Table],
+    *,
+    benchmark: pa.Table | None = None,
+    engine: Engine = Engine.AUTO,
 ) -> RunOutput:
     """Run an experiment on bars (BARS_SCHEMA, by symbol; adjusted as the experiment says).
 
     Bars outside the experiment's range are ignored. Where symbols begin at different times, Backtrader calls a plain
     strategy's `next` only when all of them have data; an order on a symbol without a bar yet is refused. A symbol
     without a bar at some moment keeps its last close for valuation and fills nothing. The benchmark's bars are only
-    looked at for the warning that they do not cover the range.
+    looked at for the warning that they do not cover the range. The engine changes nothing but `engine` and
+    `engine_reason`.
 
     Raises:
-        ExperimentError: the strategy or a parameter is wrong.
+        ExperimentError: the strategy or a parameter is wrong, or the engine asked for cannot run it.
         BarsError: a symbol has no usable bars in the range.
         AccountingError: the finished run does not add up: a fault of barloom, or of a strategy that tampers.
     """
     prepared = prepare_run(experiment, bars)
-    output = replay(prepared)
+    output = replay(prepared, engine=engine)
     require_balanced(output, prepared.bars, participation=prepared.costs.participation.fraction)
     return replace(output, warnings=remarks(experiment, output, prepared.bars, benchmark))
 
@@ -108,9 +116,26 @@ def strategy_of(experiment: Experiment) -> tuple[type[bt.Strategy], dict[str, An
         raise ExperimentError(f"{experiment.name}: {error}") from None
 
 
-def replay(prepared: PreparedRun) -> RunOutput:
-    """Run a prepared experiment; unlike `run_backtest` it neither checks the books nor writes warnings."""
-    return Rig(prepared).run()
+def replay(prepared: PreparedRun, *, engine: Engine = Engine.AUTO) -> RunOutput:
+    """Run a prepared experiment; unlike `run_backtest` it neither checks the books nor writes warnings.
+
+    Raises:
+        ExperimentError: the engine asked for cannot run it.
+    """
+    why = f"The engine {engine} was asked for."
+    if engine in (Engine.AUTO, Engine.KERNEL):
+        output, why = _on_kernel(prepared)
+        if output is not None:
+            return output
+        if engine is Engine.KERNEL:
+            raise cannot(engine, prepared.experiment.name, why)
+    output = Rig(prepared, engine=engine).run()
+    return output if output.engine_reason else replace(output, engine_reason=why)
+
+
+def _on_kernel(prepared: PreparedRun) -> tuple[RunOutput | None, str]:
+    """What the kernel makes of a run, or None and why it makes nothing."""
+    return None, "The kernel is not built yet."
 
 
 class Rig:
@@ -118,18 +143,25 @@ class Rig:
 
     Args:
         prepared: what to run.
+        engine: one of Backtrader's objects: AUTO takes FAST where that can run the strategy, else VANILLA.
         bar_by_bar: load bars one at a time, so that later ones are not in memory when the strategy decides. Slower,
-            and indicators are computed by their `next` instead of their `once`, which may differ in the last bit.
+            always VANILLA, and indicators are computed by their `next` instead of their `once`, which may differ in
+            the last bit.
+
+    Raises:
+        ExperimentError: the engine has no Cerebro.
     """
 
-    def __init__(self, prepared: PreparedRun, *, bar_by_bar: bool = False) -> None:
+    def __init__(self, prepared: PreparedRun, *, engine: Engine = Engine.AUTO, bar_by_bar: bool = False) -> None:
+        if engine is Engine.KERNEL:
+            raise cannot(engine, prepared.experiment.name, "It has no objects of Backtrader's.")
         self._prepared = prepared
         self._clock = clock = clock_of(list(prepared.bars.values()), prepared.calendar)
         self._guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
         self._broker = SimulatedBroker(
             starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=self._guard, clock=clock
         )
-        self._cerebro = _Cerebro(stdstats=False, preload=not bar_by_bar, runonce=not bar_by_bar)
+        self._cerebro = _cerebro(prepared, engine, bar_by_bar=bar_by_bar)
         self._cerebro.setbroker(self._broker)
         self._cerebro.guarded = self._broker
         for bars in prepared.bars.values():
@@ -143,7 +175,11 @@ class Rig:
         return int(self._clock.ts[done - 1]) if done else None
 
     def run(self) -> RunOutput:
-        """Run to the end of the bars; a rig runs once."""
+        """Run to the end of the bars; a rig runs once.
+
+        Raises:
+            ExperimentError: the engine asked for cannot run the strategy.
+        """
         seed = self._prepared.experiment.seed
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -152,21 +188,55 @@ class Rig:
         if self._cerebro.broker is not self._broker:
             raise AccountingError(f"{name}: the strategy replaced the broker, so its orders were not guarded.")
         warmed_up = _warmed_up(self._cerebro, self._prepared)
-        return _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
+        output = _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
+        return replace(output, engine=self._cerebro.engine, engine_reason=self._cerebro.reason)
 
 
-class _Cerebro(bt.Cerebro):  # type: ignore[misc]
-    """Backtrader's own loop; tells the broker when the bars are over, before the strategy's `stop` is called."""
+class _TellsTheEnd:
+    """A Cerebro that tells the broker when the bars are over, before the strategy's `stop` is called."""
 
     guarded: SimulatedBroker
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
-        super()._runonce(runstrats)
+        super()._runonce(runstrats)  # type: ignore[misc]
         self.guarded.end_of_bars()
 
     def _runnext(self, runstrats: list[bt.Strategy]) -> None:
-        super()._runnext(runstrats)
+        super()._runnext(runstrats)  # type: ignore[misc]
         self.guarded.end_of_bars()
+
+
+class _VanillaCerebro(_TellsTheEnd, bt.Cerebro):  # type: ignore[misc]
+    """Backtrader's own loop."""
+
+    engine, reason = Engine.VANILLA.value, None
+
+
+class _FastCerebro(_TellsTheEnd, FastCerebro):
+    """Our loop, or Backtrader's where that cannot be."""
+
+
+class _OnlyFastCerebro(_FastCerebro):
+    """Our loop or none."""
+
+    experiment: str
+
+    def _runonce(self, runstrats: list[bt.Strategy]) -> None:
+        why = ineligible(self, runstrats)
+        if why is not None:
+            raise cannot(Engine.FAST, self.experiment, why)
+        super()._runonce(runstrats)
+
+
+def _cerebro(prepared: PreparedRun, engine: Engine, *, bar_by_bar: bool) -> Any:  # noqa: ANN401 (Backtrader has no types)
+    at_once = {"stdstats": False, "preload": not bar_by_bar, "runonce": not bar_by_bar}
+    if engine is Engine.VANILLA or bar_by_bar:
+        return _VanillaCerebro(**at_once)
+    if engine is Engine.AUTO:
+        return _FastCerebro(**at_once)
+    cerebro = _OnlyFastCerebro(**at_once)
+    cerebro.experiment = prepared.experiment.name
+    return cerebro
 
 
 def _run(cerebro: bt.Cerebro, prepared: PreparedRun) -> None:
