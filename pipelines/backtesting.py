@@ -22,6 +22,7 @@ from warehouse.errors import NoDataError
 from warehouse.store import Warehouse, content_hash
 
 if TYPE_CHECKING:
+    from research.engine import Engine
     from research.result import BacktestResult
 
 _REGIME_HISTORY = timedelta(days=500)
@@ -89,13 +90,15 @@ def stored_result(results: Path, backtest_id: str) -> "BacktestResult | None":
         return None
 
 
-def run_experiment(experiment: Experiment, inputs: BacktestInputs, results: Path, *, code: str) -> "BacktestResult":
+def run_experiment(
+    experiment: Experiment, inputs: BacktestInputs, results: Path, *, code: str, engine: "Engine"
+) -> "BacktestResult":
     """Run, measure and keep one experiment; pages of an earlier run of the same inputs are taken away."""
     from research.engine import run_backtest
     from research.evaluation import evaluate
     from research.result import result_folder, save_result
 
-    output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark)
+    output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark, engine=engine)
     result = evaluate(
         experiment, output, inputs.bars, inputs.benchmark, inputs.data_versions,
         code=code, quality_errors=inputs.overridden,

@@ -1,7 +1,7 @@
-"""The jobs that prove a backtest: decisions on shortened histories, and a second run of what is recorded.
+"""The jobs that prove a backtest: shortened histories, a second run of what is recorded, and every engine.
 
-Belongs here: both jobs, for the command line and the launchpad alike; a run fails when the proof fails. Does not belong
-here: replaying and comparing (see `research.lookahead`, `research.reproduce`).
+Belongs here: the jobs, for the command line and the launchpad alike; a run fails when the proof fails. Does not belong
+here: replaying and comparing (see `research.lookahead`, `research.reproduce`, `research.engine.verify`).
 """
 
 from typing import Any
@@ -21,9 +21,16 @@ class LookaheadConfig(dg.Config):
 
 
 class ReproduceConfig(dg.Config):
-    """Which result."""
+    """Which result, and what runs it again."""
 
     id: str = Field(description="Id of a backtest, or its beginning.")
+    engine: str = Field(default="auto", description="auto, vanilla, fast or kernel.")
+
+
+class EnginesConfig(dg.Config):
+    """Which experiment."""
+
+    experiment: str = Field(description="Name of an experiment: the stem of its YAML file.")
 
 
 @dg.op(out=dg.Out(Any), description="Replay the experiment on shortened histories and compare every decision.")
@@ -61,13 +68,16 @@ def run_again(
 ) -> Any:  # noqa: ANN401
     """A list of `Difference`."""
     from pipelines.backtesting import read_inputs
+    from research.engine import engine_named
     from research.experiment import Experiment
     from research.reproduce import reproduce_result
     from research.result import load_result
 
     recorded = load_result(research.results, config.id)
     experiment = Experiment.parse(recorded.specification, origin=f"result {recorded.id}")
-    differences = reproduce_result(recorded, read_inputs(warehouse.open(), experiment))
+    differences = reproduce_result(
+        recorded, read_inputs(warehouse.open(), experiment), engine=engine_named(config.engine)
+    )
     context.add_output_metadata({"id": recorded.id, "differences": len(differences)})
     return differences
 
@@ -78,6 +88,31 @@ def require_identical(differences: Any) -> None:  # noqa: ANN401
     if differences:
         first = differences[0]
         raise dg.Failure(f"{len(differences)} differences, first {first.what}: {first.recorded} was, {first.now} is.")
+
+
+@dg.op(out=dg.Out(Any), description="Run the experiment on every engine and compare with Backtrader's own loop.")
+def run_engines(
+    context: dg.OpExecutionContext,
+    config: EnginesConfig,
+    warehouse: dg.ResourceParam[WarehouseResource],
+    research: dg.ResourceParam[ResearchResource],
+) -> Any:  # noqa: ANN401
+    """A list of `EngineRun`."""
+    from pipelines.backtesting import read_inputs
+    from research.engine.verify import verify_engines
+
+    experiment = research.load(config.experiment)
+    runs = verify_engines(experiment, read_inputs(warehouse.open(), experiment).bars)
+    context.add_output_metadata({run.engine: run.verdict for run in runs})
+    return runs
+
+
+@dg.op(description="Fail the run when an engine came to something else.")
+def require_same(runs: Any) -> None:  # noqa: ANN401
+    """Raise what the first such engine came to."""
+    for run in runs:
+        if run.difference is not None:
+            raise dg.Failure(f"{run.engine}: {run.verdict}")
 
 
 @dg.job(description="Prove that an experiment sees closed bars only.")
@@ -92,6 +127,12 @@ def reproduce() -> None:
     require_identical(run_again())
 
 
+@dg.job(description="Prove that every engine gives an experiment the same result.")
+def verify_engine() -> None:
+    """Run all, then judge."""
+    require_same(run_engines())
+
+
 def proof_jobs() -> list[dg.JobDefinition]:
-    """Both."""
-    return [check_lookahead, reproduce]
+    """All of them."""
+    return [check_lookahead, reproduce, verify_engine]

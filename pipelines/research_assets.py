@@ -57,6 +57,11 @@ class BacktestConfig(dg.Config):
     allow_quality_errors: str = Field(
         default="", description="Reason for using bars in spite of a quality ERROR; recorded in the result."
     )
+    engine: str = Field(
+        default="auto",
+        description="auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can. A "
+        "stored result of another engine than the one named is computed again.",
+    )
 
     def applied_to(self, experiment: "Experiment") -> "Experiment":
         """The experiment with this configuration laid over it, validated again.
@@ -132,16 +137,20 @@ def backtest_results(
         run_experiment,
         stored_result,
     )
+    from research.engine import engine_named
     from research.result import mark_latest
 
     wanted = PAGES if config.tearsheet else (CHART,)
 
     def backtest(key: str) -> Done:
+        engine = engine_named(config.engine)
         experiment = config.applied_to(research.load(key))
         inputs = read_inputs(warehouse.open(), experiment)
         identifier, code = result_id(experiment, inputs)
         stored = None if config.rerun else stored_result(research.results, identifier)
-        result = stored or run_experiment(experiment, inputs, research.results, code=code)
+        if stored and engine not in ("auto", stored.page.get("engine")):
+            stored = None
+        result = stored or run_experiment(experiment, inputs, research.results, code=code, engine=engine)
         mark_latest(research.results, result)  # a stored result that is used again is the latest one again
         draw_missing_pages(result, inputs, research.results, wanted=wanted)
         return Done(identifier, result_facts(result, research.results), unchanged=stored is not None)
@@ -168,6 +177,7 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
         **headlines,
         "figures": figures_table(figures),
         "id": result.id,
+        "engine": result.engine,
         "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in result.warnings) or "none"),
         "code_version": str(result.page["code_version"]),
         "data_versions": dg.MetadataValue.json(dict(result.page["data_versions"])),

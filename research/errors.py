@@ -12,6 +12,14 @@ class ExperimentError(ResearchError):
     """An experiment's specification is wrong: a key, a value, a strategy, a parameter."""
 
 
+class IneligibleError(ExperimentError):
+    """The engine that was asked for cannot run the experiment; `why` is a sentence."""
+
+    def __init__(self, engine: str, experiment: str, why: str) -> None:
+        super().__init__(f"engine: {engine} cannot run {experiment}: {why}")
+        self.why = why
+
+
 class BarsError(ResearchError):
     """The bars handed to a backtest cannot be used: absent, empty in the range, out of order."""
 

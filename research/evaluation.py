@@ -78,6 +78,8 @@ def evaluate(
     }
     findings = _findings(experiment, output, market)
     circumstances = {
+        "engine": output.engine,
+        "engine_reason": output.engine_reason,
         "quality_override": _override(experiment, quality_errors),
         "environment": environment(),
         "created_at": (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),

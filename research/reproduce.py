@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 
 from research.compare import flatten
-from research.engine import run_backtest
+from research.engine import Engine, run_backtest
 from research.evaluation import evaluate
 from research.experiment import Experiment
 from research.result import CIRCUMSTANCES, TABLES, BacktestResult
@@ -46,14 +46,16 @@ class Inputs(Protocol):
         ...
 
 
-def reproduce_result(recorded: BacktestResult, inputs: Inputs) -> list[Difference]:
+def reproduce_result(recorded: BacktestResult, inputs: Inputs, *, engine: Engine = Engine.AUTO) -> list[Difference]:
     """Run the recorded specification on these inputs and compare; an empty list means identical.
+
+    The engine may be another one than that of the recorded run: it changes no figure.
 
     Raises:
         ResearchError: the recorded specification no longer makes an experiment, or the run fails.
     """
     experiment = Experiment.parse(recorded.specification, origin=f"result {recorded.id}")
-    output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark)
+    output = run_backtest(experiment, inputs.bars, benchmark=inputs.benchmark, engine=engine)
     again = evaluate(experiment, output, inputs.bars, inputs.benchmark, inputs.data_versions)
     return differences(recorded, again)
 

@@ -3,9 +3,9 @@
 Belongs here: the result's shape, writing it so that it is whole or absent, reading it back.
 Does not belong here: measuring (`research.evaluation`), pictures (`research.tearsheet`, `research.chart`).
 
-`{results}/backtests/{id}.json` is written last: a result that has it has its tables. Everything in it except
-`environment`, `created_at` and `quality_override` is the same, byte for byte, whenever the same experiment runs on the
-same data with the same code; so are the tables. A figure that could not be computed is null, with its reason under
+`{results}/backtests/{id}.json` is written last: a result that has it has its tables. Everything in it except what
+`CIRCUMSTANCES` names is the same, byte for byte, whenever the same experiment runs on the same data with the same code;
+so are the tables. A figure that could not be computed is null, with its reason under
 `null_reasons` (`sharpe_ratio` for a metric, `by_year.2001.sharpe_ratio` elsewhere).
 """
 
@@ -63,7 +63,7 @@ TABLES: Mapping[str, pa.Schema] = {
 }
 """The Parquet files of a result, by name."""
 
-CIRCUMSTANCES = ("environment", "created_at", "quality_override")
+CIRCUMSTANCES = ("engine", "engine_reason", "environment", "created_at", "quality_override")
 """Keys of the JSON that may differ between two runs of the same thing."""
 
 _ID = re.compile(r"[0-9a-f-]{1,36}")
@@ -105,6 +105,12 @@ class BacktestResult:
     def warnings(self) -> tuple[str, ...]:
         """Sentences a reader must know before trusting the figures."""
         return tuple(self.page["warnings"])
+
+    @property
+    def engine(self) -> str:
+        """The engine that ran and, where it was not the fastest, why: one line for a person."""
+        name = self.page.get("engine")  # results of earlier versions do not say
+        return f"{name}. {self.page.get('engine_reason') or ''}".removesuffix(". ") if name else "unknown"
 
     @property
     def created_at(self) -> datetime:

@@ -233,6 +233,7 @@ def _provenance(result: BacktestResult) -> str:
         or "none in the experiment",
         "Data versions": ", ".join(f"{name} {version[:12]}" for name, version in result.page["data_versions"].items()),
         "Code version": result.page["code_version"],
+        "Engine": result.engine,
         "Made": f"{result.page['created_at']} by Python {environment['python']} on {environment['platform']}",
         "Packages": packages,
     }

@@ -1,4 +1,4 @@
-"""`barloom backtest`, `show`, `compare`, `reproduce`, `check-lookahead` and `leaderboard`.
+"""`barloom backtest`, `show`, `compare`, `reproduce`, `check-lookahead`, `verify-engine` and `leaderboard`.
 
 Belongs here: backtests from the terminal. Does not belong here: running or measuring them.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from research.experiment import Experiment
 
+EngineName = Literal["auto", "vanilla", "fast", "kernel"]
+
 
 def backtest(
     *,
@@ -45,6 +47,7 @@ def backtest(
     status: Literal["research", "testing", "production", "archived"] = "research",
     experiment: str | None = None,
     rerun: Annotated[bool, Parameter(negative="")] = False,
+    engine: EngineName = "auto",
 ) -> int:
     """Run one backtest; symbols that the warehouse lacks are downloaded first.
 
@@ -68,9 +71,10 @@ def backtest(
         status: Tag of the result.
         experiment: Name of an experiment in `experiments/` to run instead of naming a strategy here.
         rerun: Compute again even when the result is there.
+        engine: What runs it: auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can.
     """
     if experiment is not None:
-        return run_experiments([_name_of(experiment)], rerun=rerun)
+        return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine)
     if strategy is None or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
@@ -88,7 +92,7 @@ def backtest(
     }  # fmt: skip
     built = Experiment.build(**fields, **({"name": name} if name else {}))
     strategy_of(built)  # a misspelt strategy or parameter is refused before anything is written
-    return run_experiments([record_experiment(built)], rerun=rerun)
+    return run_experiments([record_experiment(built)], rerun=rerun, engine=engine)
 
 
 def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
@@ -126,18 +130,19 @@ def compare(*result_ids: str) -> int:
     return 0
 
 
-def reproduce(result_id: str, /) -> int:
+def reproduce(result_id: str, /, *, engine: EngineName = "auto") -> int:
     """Run a backtest again from its recorded specification; exit code 1 when something differs.
 
     Args:
         result_id: Id of the backtest, or its beginning.
+        engine: What runs it: auto, vanilla, fast or kernel. It need not be what ran before.
     """
     from pipelines.runs import open_instance, run_proof
     from research.result import load_result
 
     recorded = load_result(load_settings().results_dir, result_id)
     with open_instance() as instance:
-        proof = run_proof(instance, "reproduce", "run_again", {"id": recorded.id})
+        proof = run_proof(instance, "reproduce", "run_again", {"id": recorded.id, "engine": engine})
     if proof.found is None:
         raise RunFailedError(proof.error or f"run {proof.run_id[:8]} failed.")
     if not proof.found:
@@ -179,6 +184,30 @@ def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
     return 1
 
 
+def verify_engine(experiment: str, /) -> int:
+    """Run an experiment on every engine; exit code 1 when one comes to something else than Backtrader's own loop.
+
+    Every table and figure is compared bit for bit.
+
+    Args:
+        experiment: Name of an experiment, or the path of its YAML file.
+    """
+    from pipelines.runs import open_instance, run_proof
+
+    settings = load_settings()
+    name = _name_of(experiment)
+    with open_instance() as instance:
+        code = download_missing(instance, [_load(name, settings)], settings)
+        if code:
+            return code
+        proof = run_proof(instance, "verify_engine", "run_engines", {"experiment": name})
+    if proof.found is None:
+        raise RunFailedError(proof.error or f"run {proof.run_id[:8]} failed.")
+    rows = [(run.engine, "" if run.seconds is None else f"{run.seconds:.3f}", run.verdict) for run in proof.found]
+    print_rows(["engine", "seconds", "result"], rows)
+    return int(any(run.difference is not None for run in proof.found))
+
+
 def leaderboard() -> int:
     """Rank the latest backtest of every experiment."""
     from pipelines.runs import materialize_leaderboard, open_instance
@@ -190,7 +219,7 @@ def leaderboard() -> int:
     return report_failures(outcome)
 
 
-def run_experiments(names: Sequence[str], *, rerun: bool = False) -> int:
+def run_experiments(names: Sequence[str], *, rerun: bool = False, engine: EngineName = "auto") -> int:
     """Materialise experiments by name, print their figures against buy-and-hold and where the files are."""
     from pipelines.runs import materialize_experiments, open_instance
     from research.result import load_result
@@ -201,13 +230,15 @@ def run_experiments(names: Sequence[str], *, rerun: bool = False) -> int:
         if code:
             return code
         with progress_bar("backtests", len(names)) as move:
-            config = {"rerun": True} if rerun else None
+            config = {"rerun": rerun, "engine": engine}
             outcome = materialize_experiments(instance, names, config=config, on_progress=move)
     publish_catalog(settings)
     ids = [step.facts["id"] for step in outcome.progress if "id" in step.facts]
     if ids:
         print_results([load_result(settings.results_dir, backtest_id) for backtest_id in ids], settings.results_dir)
-    return report_failures(outcome)
+    code = report_failures(outcome)
+    asked_too_much = any(sentence.startswith(f"engine: {engine} ") for sentence in outcome.failures.values())
+    return 2 if asked_too_much else code
 
 
 def download_missing(instance: "dg.DagsterInstance", experiments: Sequence["Experiment"], settings: Settings) -> int:

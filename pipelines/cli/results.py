@@ -32,6 +32,7 @@ def print_results(results: Sequence["BacktestResult"], results_dir: Path) -> Non
         rows.append([" buy and hold", *(format_metric(key, held[key]) if key in held else "" for key in _HEADLINES)])
     print_rows(["backtest", *_HEADLINES.values()], rows)
     for result in results:
+        say(f"{result.name}: engine {result.engine}")
         _print_remarks(result)
     for result in results:
         _print_files(result, results_dir)
@@ -42,6 +43,7 @@ def print_result(result: "BacktestResult", results_dir: Path) -> None:
     from research.metric_catalog import METRICS, format_metric
 
     say(f"{result.name}  {result.id}")
+    say(f"engine: {result.engine}")
     held = result.page["buy_and_hold"]
     print_rows(
         ["figure", "strategy", "buy and hold"],

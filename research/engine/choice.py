@@ -1,7 +1,7 @@
 """Which engine runs a backtest.
 
-Belongs here: the names of the engines and the words for a choice that cannot be met. Does not belong here: running (see
-`run`), what an engine can run (each engine says so itself).
+Belongs here: the names of the engines. Does not belong here: running (see `run`), what an engine can run (each engine
+says so itself).
 
 Every engine gives Backtrader's own result bit for bit, so the choice is one of speed alone. What an engine cannot do
 exactly it leaves to the next slower one.
@@ -40,11 +40,6 @@ def engine_named(text: str) -> Engine:
     close = difflib.get_close_matches(name, _NAMES, n=1)
     hint = f"; did you mean {close[0]}" if close else ""
     raise ExperimentError(f"engine: {text!r} is not one of {', '.join(_NAMES)}{hint}.")
-
-
-def cannot(engine: Engine, experiment: str, why: str) -> ExperimentError:
-    """The error for an engine that was asked for and cannot run the experiment; `why` is a sentence."""
-    return ExperimentError(f"engine: {engine} cannot run {experiment}: {why}")
 
 
 _NAMES = tuple(engine.value for engine in Engine)

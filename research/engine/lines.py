@@ -73,6 +73,7 @@ class Clocked:
         aliases = {name: lines[index] for name, index in names if name not in own}
         own |= aliases
         own["_clock_now"] = clock
+        own["_clocked"] = self
         own["_first_values"] = lines[0].array
         series.__dict__ = own
         series.__class__ = fast
@@ -92,7 +93,7 @@ class Clocked:
         for series, cls, names in self._series:
             own = series.__dict__
             series.__class__ = cls
-            del own["_clock_now"], own["_first_values"]
+            del own["_clock_now"], own["_clocked"], own["_first_values"]
             for name, line in names.items():
                 if own.get(name) is line:
                     del own[name]
@@ -225,11 +226,18 @@ def _tick(feed: AbstractDataBase, index: int) -> float | None:
 
 def _tick_property(name: str, index: int) -> property:
     def read(self: AbstractDataBase) -> float | None:
-        if self._clock_now[0] < 0:
+        if self._clock_now[0] >= 0:
+            return _tick(self, index)
+        if name not in vars(self):
             raise AttributeError(name)
-        return _tick(self, index)
+        before: float | None = vars(self)[name]  # left there while the indicators were computed
+        return before
 
-    return property(read)
+    def write(self: AbstractDataBase, value: float | None) -> None:
+        self._clocked.surrender()  # what a feed does first when somebody moves it by hand
+        setattr(self, name, value)
+
+    return property(read, write)
 
 
 def _ticks(cls: type) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from broker.costs import CostModel
 from research.accounting import require_balanced
 from research.clock import Clock, clock_of
 from research.engine.cerebro import FastCerebro
-from research.engine.choice import Engine, cannot
+from research.engine.choice import Engine
 from research.engine.eligibility import ineligible
-from research.errors import AccountingError, BarsError, ExperimentError
+from research.errors import AccountingError, BarsError, ExperimentError, IneligibleError
 from research.experiment import Experiment
 from research.feed import SymbolBars, arrow_feed, symbol_bars
 from research.remarks import remarks
@@ -69,7 +69,8 @@ def run_backtest(
     `engine_reason`.
 
     Raises:
-        ExperimentError: the strategy or a parameter is wrong, or the engine asked for cannot run it.
+        ExperimentError: the strategy or a parameter is wrong.
+        IneligibleError: the engine asked for cannot run it.
         BarsError: a symbol has no usable bars in the range.
         AccountingError: the finished run does not add up: a fault of barloom, or of a strategy that tampers.
     """
@@ -120,7 +121,7 @@ def replay(prepared: PreparedRun, *, engine: Engine = Engine.AUTO) -> RunOutput:
     """Run a prepared experiment; unlike `run_backtest` it neither checks the books nor writes warnings.
 
     Raises:
-        ExperimentError: the engine asked for cannot run it.
+        IneligibleError: the engine asked for cannot run it.
     """
     why = f"The engine {engine} was asked for."
     if engine in (Engine.AUTO, Engine.KERNEL):
@@ -128,7 +129,7 @@ def replay(prepared: PreparedRun, *, engine: Engine = Engine.AUTO) -> RunOutput:
         if output is not None:
             return output
         if engine is Engine.KERNEL:
-            raise cannot(engine, prepared.experiment.name, why)
+            raise IneligibleError(engine, prepared.experiment.name, why)
     output = Rig(prepared, engine=engine).run()
     return output if output.engine_reason else replace(output, engine_reason=why)
 
@@ -149,12 +150,12 @@ class Rig:
             the last bit.
 
     Raises:
-        ExperimentError: the engine has no Cerebro.
+        IneligibleError: the engine has no Cerebro.
     """
 
     def __init__(self, prepared: PreparedRun, *, engine: Engine = Engine.AUTO, bar_by_bar: bool = False) -> None:
         if engine is Engine.KERNEL:
-            raise cannot(engine, prepared.experiment.name, "It has no objects of Backtrader's.")
+            raise IneligibleError(engine, prepared.experiment.name, "It has no objects of Backtrader's.")
         self._prepared = prepared
         self._clock = clock = clock_of(list(prepared.bars.values()), prepared.calendar)
         self._guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
@@ -178,7 +179,7 @@ class Rig:
         """Run to the end of the bars; a rig runs once.
 
         Raises:
-            ExperimentError: the engine asked for cannot run the strategy.
+            IneligibleError: the engine asked for cannot run the strategy.
         """
         seed = self._prepared.experiment.seed
         random.seed(seed)
@@ -224,7 +225,7 @@ class _OnlyFastCerebro(_FastCerebro):
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
         why = ineligible(self, runstrats)
         if why is not None:
-            raise cannot(Engine.FAST, self.experiment, why)
+            raise IneligibleError(Engine.FAST, self.experiment, why)
         super()._runonce(runstrats)
 
 

@@ -84,6 +84,7 @@ def test_the_jobs(repository):
         "update_daily",
         "update_hourly",
         "update_minute",
+        "verify_engine",
     ]
 
 
