@@ -151,6 +151,7 @@ class _Run:
         self._others: list[LineRoot] = []  # indicators that move by themselves
         self._clocked = Clocked(self._surrender)
         self._surrendered_at = -1
+        self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
         self._work: Sequence[Sized] = ("never idle",)
         self._listeners = _cash_listeners(strategy)
@@ -166,8 +167,6 @@ class _Run:
     def end(self) -> None:
         """Give the objects back; also after an exception."""
         self._clocked.release()
-        if self._now[0] >= 0:
-            self._strategy._minperstatus = int(self._schedule.statuses[self._now[0]])
 
     # ---------------------------------------------------------------- who follows which clock
 
@@ -221,15 +220,23 @@ class _Run:
         Returns:
             Whether Backtrader's own loop has to go on from here, because the strategy moved a line by itself.
         """
+        try:
+            step = self._steps()
+        finally:
+            judged = self._now[0] - self._telling  # Backtrader looks at the warm-up after it has told the news
+            if judged >= 0:
+                self._strategy._minperstatus = int(self._schedule.statuses[judged])
+        return self._unfinished(step)
+
+    def _steps(self) -> int:
+        """The last step that began."""
         strategy, schedule = self._strategy, self._schedule
         ready, count = schedule.ready, len(schedule.times)
         for step, status in enumerate(schedule.statuses[:ready].tolist()):
-            strategy._minperstatus = status
             self._step(step, strategy.prenext if status else strategy.nextstart, status)
             if self._cerebro._event_stop:
-                return self._unfinished(step)
-        strategy._minperstatus = -1
-        return self._unfinished(self._loop()(ready, count))
+                return step
+        return self._loop()(ready, count)
 
     def _loop(self) -> Callable[[int, int], int]:
         if self._others or self._listeners or self._analyzers or len(self._add_values) > 1:
@@ -307,7 +314,9 @@ class _Run:
         self._broker.stale = True
         self._arrive(step)
         if self._listeners:
+            self._telling = True
             self._tell_cash()
+            self._telling = False
         call()
         self._tell_analyzers(status)
 
@@ -319,7 +328,9 @@ class _Run:
             return
         self._arrive(step)
         if self._listeners or strategy._orderspending or strategy._tradespending:
+            self._telling = True
             strategy._notify()
+            self._telling = False
         call()
         self._tell_analyzers(status)
         strategy.clear()
