@@ -15,7 +15,9 @@ from pipelines.runs import (
     materialize_leaderboard,
     materialize_symbols,
     record_experiment,
+    run_proof,
 )
+from research.engine.verify import EngineDifference, EngineRun
 from research.experiment import Experiment, load_experiment
 from research.result import load_result
 
@@ -113,6 +115,42 @@ def test_every_option_of_the_launchpad_changes_what_runs(desk, config):
     found = {"params": json.dumps({"sma_long": specification["params"]["sma_long"]}),
              "cost_model": specification["costs"]["model"]}.get(name, specification.get(name))  # fmt: skip
     assert found == value
+
+
+def test_the_engine_of_the_launchpad_runs_and_a_stored_result_of_another_is_computed_again(desk):
+    first = backtest(desk, engine="vanilla").progress[0]
+    second = backtest(desk, engine="fast").progress[0]
+    third = backtest(desk, engine="auto").progress[0]
+    assert [step.outcome for step in (first, second, third)] == [Outcome.DONE, Outcome.DONE, Outcome.UNCHANGED]
+    assert {step.facts["id"] for step in (first, second, third)} == {first.facts["id"]}
+    assert [step.facts["engine"] for step in (first, second, third)] == [
+        "vanilla. The engine vanilla was asked for.",
+        "fast. The engine fast was asked for.",
+        "fast. The engine fast was asked for.",
+    ]
+
+
+def test_an_engine_that_does_not_exist_is_told(desk):
+    assert "engine: 'fsat' is not one of auto" in backtest(desk, engine="fsat").failures["quick"]
+
+
+def test_every_engine_is_proven_by_a_run_of_the_graph(desk, monkeypatch):
+    monkeypatch.setattr("pipelines.definitions.defs", desk.defs)
+    proof = run_proof(desk.instance, "verify_engine", "run_engines", {"experiment": "quick"})
+    assert proof.error is None
+    assert [(run.engine, run.verdict) for run in proof.found[:2]] == [
+        ("vanilla", "the reference"),
+        ("fast", "identical"),
+    ]
+
+
+def test_an_engine_that_comes_to_something_else_fails_its_proof(desk, monkeypatch):
+    wrong = EngineRun("fast", 0.1, None, EngineDifference("deposits", None, "0.0", "1.0"))
+    monkeypatch.setattr("research.engine.verify.verify_engines", lambda *_: [wrong])
+    monkeypatch.setattr("pipelines.definitions.defs", desk.defs)
+    proof = run_proof(desk.instance, "verify_engine", "run_engines", {"experiment": "quick"})
+    assert proof.found == [wrong]
+    assert "fast: deposits is 1.0, vanilla has 0.0" in proof.error
 
 
 def test_a_wrong_option_is_told_and_nothing_runs(desk):

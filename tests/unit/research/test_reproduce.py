@@ -23,6 +23,12 @@ def test_the_same_run_is_identical_whenever_and_wherever(lab):
     assert differences(recorded, elsewhere) == []
 
 
+def test_another_engine_is_no_difference(lab):
+    recorded = lab.result()
+
+    assert differences(recorded, with_page(recorded, engine="kernel", engine_reason="Asked for.")) == []
+
+
 def test_one_bit_of_one_figure_is_a_difference(lab):
     recorded = lab.result()
     sharpe = recorded.metrics["sharpe_ratio"]

@@ -63,6 +63,24 @@ def test_the_time_of_the_run_is_in_the_page_and_in_nothing_that_is_compared(lab)
     assert "2024-01-02" not in json.dumps({key: page[key] for key in page if key not in CIRCUMSTANCES})
 
 
+def test_the_page_names_the_engine_and_nothing_that_is_compared_does(lab):
+    page = lab.result().page
+    assert (page["engine"], page["engine_reason"]) == ("vanilla", None)
+    assert {"engine", "engine_reason"} <= set(CIRCUMSTANCES)
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ({"engine": "kernel", "engine_reason": None}, "kernel"),
+        ({"engine": "fast", "engine_reason": "S declares no signals."}, "fast. S declares no signals."),
+        ({}, "unknown"),
+    ],
+)
+def test_the_engine_is_told_with_the_reason_in_one_line(page, told):
+    assert BacktestResult(page, {}).engine == told
+
+
 def test_a_result_killed_before_its_page_is_not_a_result(lab, tmp_path):
     result = lab.result()
     save_result(result, tmp_path).unlink()

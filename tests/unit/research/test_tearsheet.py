@@ -54,6 +54,7 @@ def test_the_page_shows_the_results_own_figures(sheet):
     assert f"<b>{result.metrics['sharpe_ratio']:.2f}</b>" in html
     assert all(info.label.replace("&", "&amp;") in html for info in METRICS.values())
     assert result.id in html
+    assert "<td>Engine</td><td>vanilla</td>" in html
 
 
 def test_an_unknown_figure_is_shown_as_unknown_with_its_reason(lab):

@@ -33,6 +33,8 @@ def _empty_project(tmp_path, monkeypatch):
             "Did you mean SMACrossover?",
         ),
         ("check-lookahead --experiment none.yaml", "none.yaml cannot be read"),
+        ("verify-engine none.yaml", "none.yaml cannot be read"),
+        ("backtest --experiment a --engine fsat", 'Did you mean "fast"?'),
         ("compare abc", "compare: needs two ids or more, got 1."),
         ("show zzz", "zzz"),
         ("sql DELETE", "sql:"),
