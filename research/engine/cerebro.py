@@ -61,24 +61,29 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         self.engine = "vanilla"
         self.reason: str | None = "Nothing has run yet."
 
+    def run(self, **kwargs: object) -> list[bt.Strategy]:
+        """As Backtrader's `run`."""
+        with _calm_garbage_collector():
+            ran: list[bt.Strategy] = super().run(**kwargs)
+            return ran
+
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
         self.reason = ineligible(self, runstrats)
         self.engine = "fast" if self.reason is None else "vanilla"
         if self.reason is not None:
             super()._runonce(runstrats)
             return
-        with _calm_garbage_collector():
-            strategy = runstrats[0]
-            strategy._once()
-            strategy.reset()
-            run = _Run(self, strategy)
-            try:
-                run.begin()
-                go_on = run.bars()
-            finally:
-                run.end()
-            if go_on:
-                self._go_on(strategy)
+        strategy = runstrats[0]
+        strategy._once()
+        strategy.reset()
+        run = _Run(self, strategy)
+        try:
+            run.begin()
+            go_on = run.bars()
+        finally:
+            run.end()
+        if go_on:
+            self._go_on(strategy)
 
     def _go_on(self, strategy: bt.Strategy) -> None:
         """Backtrader's own loop from the present bar on, without computing the indicators again."""
@@ -204,7 +209,9 @@ class _Run:
             if id(line) not in followed:
                 followed.add(id(line))
                 self._clocked.follow(line, clock)
-        if isinstance(thing, LineSeries) and thing is not self._strategy:
+        if thing is self._strategy:
+            self._clocked.name_lines(thing)
+        elif isinstance(thing, LineSeries):
             self._clocked.follow_series(thing, clock)
 
     def _surrender(self) -> None:

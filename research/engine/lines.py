@@ -44,18 +44,19 @@ class Clocked:
     def __init__(self, on_release: Callable[[], None]) -> None:
         self._on_release = on_release
         self._lines: list[tuple[LineBuffer, type]] = []
-        self._series: list[tuple[LineSeries, type, dict[str, LineBuffer]]] = []
+        self._series: list[tuple[LineSeries, type]] = []
+        self._named: list[tuple[LineSeries, dict[str, LineBuffer]]] = []
         self.released = False
 
     def follow(self, line: LineBuffer, clock: Clock) -> None:
         """Make one line follow a clock; its class must be one that `can_follow`."""
-        cls = type(line)
+        cls: type = type(line)
         own = dict(line.__dict__)  # a dictionary of its own is read faster than one that shares its keys
         del own["_idx"], own["lencount"]
         own["_clock_now"] = clock
         own["_clocked"] = self
         line.__dict__ = own
-        line.__class__ = _clocked_line(cls)  # type: ignore[arg-type]
+        line.__class__ = _clocked_line(cls)
         self._lines.append((line, cls))
 
     def follow_series(self, series: LineSeries, clock: Clock) -> None:
@@ -63,21 +64,28 @@ class Clocked:
 
         The lines themselves have to follow the same clock (see `follow`).
         """
-        cls = type(series)
-        fast = _clocked_series(cls)  # type: ignore[arg-type]
+        cls: type = type(series)
+        fast = _clocked_series(cls)
         if fast is None:
             return
         own = dict(series.__dict__)
-        lines = series.lines.lines
-        names = _names(cls, type(series.lines))  # type: ignore[arg-type]
-        aliases = {name: lines[index] for name, index in names if name not in own}
-        own |= aliases
         own["_clock_now"] = clock
         own["_clocked"] = self
-        own["_first_values"] = lines[0].array
+        own["_first_values"] = series.lines.lines[0].array
         series.__dict__ = own
         series.__class__ = fast
-        self._series.append((series, cls, aliases))
+        self._series.append((series, cls))
+        self.name_lines(series)
+
+    def name_lines(self, series: LineSeries) -> None:
+        """Make the lines of an object attributes of it, where Backtrader looks for them on several detours."""
+        own, lines = vars(series), series.lines.lines
+        kind: type = type(series)
+        container: type = type(series.lines)
+        names = _names(kind, container)
+        aliases = {name: lines[index] for name, index in names if name not in own}
+        own.update(aliases)
+        self._named.append((series, aliases))
 
     def release(self) -> None:
         """Give every object back as Backtrader's loop would have left it at this moment; idempotent."""
@@ -90,15 +98,17 @@ class Clocked:
             del own["_clocked"]
             line.__class__ = cls
             own["_idx"], own["lencount"] = at, at + 1
-        for series, cls, names in self._series:
+        for series, cls in self._series:
             own = series.__dict__
             series.__class__ = cls
             del own["_clock_now"], own["_clocked"], own["_first_values"]
-            for name, line in names.items():
+            if len(series):
+                own.update((name, _tick(series, index)) for name, index in _tick_names(cls))
+        for series, aliases in self._named:
+            own = vars(series)
+            for name, line in aliases.items():
                 if own.get(name) is line:
                     del own[name]
-            if len(series):
-                own |= {name: _tick(series, index) for name, index in _tick_names(cls)}
 
     def surrender(self) -> None:
         """User code is about to move a line by itself."""
@@ -109,7 +119,7 @@ class Clocked:
 
 def can_follow(cls: type) -> bool:
     """Whether lines of a class move as `LineBuffer` does, so that a clock can stand for their position."""
-    return _clocked_line(cls) is not None  # type: ignore[arg-type]
+    return _clocked_line(cls) is not None
 
 
 @lru_cache(maxsize=1024)
