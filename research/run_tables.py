@@ -42,7 +42,7 @@ def equity_table(recorder: Recorder, clock: Clock, all_bars: Sequence[SymbolBars
     financing = np.zeros(bars_done)
     for bar, amount in recorder.financing:
         financing[bar] += amount
-    columns = [clock.ts[:bars_done], clock.sessions[:bars_done], cash + value, cash, signed, gross, financing]
+    columns = [clock.ts[:bars_done], clock.days[:bars_done], cash + value, cash, signed, gross, financing]
     return _table(columns, EQUITY_SCHEMA)
 
 
@@ -58,7 +58,7 @@ def fills_table(recorder: Recorder, clock: Clock) -> pa.Table:
     fills = recorder.fills
     columns = [
         _at(clock.ts, [fill.bar for fill in fills]),
-        [clock.sessions[fill.bar] for fill in fills],
+        clock.days[np.array([fill.bar for fill in fills], dtype=np.int64)],
         [fill.symbol for fill in fills],
         ["buy" if fill.quantity > 0 else "sell" for fill in fills],
         [abs(fill.quantity) for fill in fills],
@@ -111,8 +111,10 @@ def _at(ts: Integers, bars: Sequence[int]) -> Integers:
 
 
 def _table(columns: Sequence[object], schema: pa.Schema) -> pa.Table:
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type) if field.type == UTC_US else pa.array(column, field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
+    return pa.table([_array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _array(column: object, kind: pa.DataType) -> pa.Array:
+    if kind == UTC_US:
+        return pa.array(column, pa.int64()).cast(kind)
+    return pa.array(column, pa.int32()).cast(kind) if kind == pa.date32() else pa.array(column, kind)

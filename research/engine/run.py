@@ -8,9 +8,9 @@ experiment, so the same experiment on the same bars gives the same output bit fo
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import backtrader as bt
@@ -158,7 +158,7 @@ class Rig:
             raise IneligibleError(engine, prepared.experiment.name, "It has no objects of Backtrader's.")
         self._prepared = prepared
         self._clock = clock = clock_of(list(prepared.bars.values()), prepared.calendar)
-        self._guard = RiskGuard(prepared.limits, session_of=_session_of(clock), session_close=clock.session_close)
+        self._guard = RiskGuard(prepared.limits, session_of=clock.session_at, session_close=clock.session_close)
         self._broker = SimulatedBroker(
             starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=self._guard, clock=clock
         )
@@ -277,11 +277,6 @@ def _limits(experiment: Experiment, strategy: type[bt.Strategy], params: Mapping
     own = getattr(strategy, "limits_for", None)
     limits = experiment.limits if own is None else experiment.limits.tightest(own(params))
     return limits if experiment.resolution.intraday else limits.model_copy(update={"flat_before_close_minutes": None})
-
-
-def _session_of(clock: Clock) -> Callable[[datetime], date]:
-    by_time: dict[datetime, date] = dict(zip(clock.times, clock.sessions, strict=True))
-    return by_time.__getitem__
 
 
 def _output(
