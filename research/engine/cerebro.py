@@ -21,6 +21,7 @@ from backtrader.lineseries import LineSeries
 
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.preload import quick_preload
 
 _NAN: Final = float("nan")
 _GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
@@ -65,6 +66,12 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         """As Backtrader's `run`."""
         with _calm_garbage_collector():
             ran: list[bt.Strategy] = super().run(**kwargs)
+            return ran
+
+    def runstrategies(self, iterstrat: Sequence[object], predata: bool = False) -> list[bt.Strategy]:
+        """As Backtrader's, which `run` calls for every set of strategies."""
+        with quick_preload(self.datas):
+            ran: list[bt.Strategy] = super().runstrategies(iterstrat, predata=predata)
             return ran
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
