@@ -1,0 +1,49 @@
+"""Random runs are equal on Backtrader's own loop and on the fast one: every event, every number, bit for bit."""
+
+import warnings
+
+import backtrader as bt
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from research.engine.cerebro import FastCerebro
+from tests.unit.research.engine.cases import case_of
+from tests.unit.research.engine.recording import first_difference
+from tests.unit.research.engine.scripted import carry_out
+from tests.unit.research.engine.shrinking import shrunk
+
+EXAMPLES = 60
+many = settings(max_examples=EXAMPLES, derandomize=True, phases=[Phase.generate], database=None)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, from indicators on odd bars
+        yield
+
+
+def difference(case, make=FastCerebro):
+    """How a Cerebro's run of a case differs from Backtrader's own, as a text; None where it does not."""
+    expected, _ = carry_out(case, bt.Cerebro)
+    found, _ = carry_out(case, make)
+    return first_difference(expected, found)
+
+
+def demand_equal(case):
+    """Fail with the smallest case that differs, as code."""
+    if difference(case) is not None:
+        small = shrunk(case, lambda candidate: difference(candidate) is not None)
+        pytest.fail(f"{small!r}\n{difference(small)}")
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_a_random_run_is_the_same_on_the_fast_loop(block):
+    @many
+    @given(seeds)
+    def compare(seed):
+        demand_equal(case_of(seed + block * 2**32))
+
+    compare()
