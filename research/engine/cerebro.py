@@ -15,6 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import backtrader as bt
 import numpy as np
+import numpy.typing as npt
 from backtrader.feed import AbstractDataBase
 from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
@@ -22,6 +23,8 @@ from backtrader.lineseries import LineSeries
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 from research.engine.preload import quick_preload
+from research.errors import ResearchError
+from strategies.base_strategy import BaseStrategy
 
 _NAN: Final = float("nan")
 _GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
@@ -42,6 +45,9 @@ class PatientBroker(Protocol):
 
     def work(self) -> Sequence[Sized]:
         """At most five containers, the same ones during the whole run, all empty when `next` may be left out."""
+
+    def watch(self, step: Clock) -> None:
+        """Called once before the first bar with the clock of the run: the number of the present bar, from 0."""
 
 
 class FastCerebro(bt.Cerebro):  # type: ignore[misc]
@@ -168,12 +174,14 @@ class _Run:
         self._work: Sequence[Sized] = ("never idle",)
         self._listeners = _cash_listeners(strategy)
         self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
+        self._wakes = _wakes(strategy, len(self._schedule.times))
 
     def begin(self) -> None:
         """Take the objects over until `end`."""
         self._follow()
         broker = self._broker
         if isinstance(broker, PatientBroker) and broker.lazy() is None:
+            broker.watch(self._bar)
             self._work = broker.work()
 
     def end(self) -> None:
@@ -246,6 +254,8 @@ class _Run:
         """The last step that began."""
         strategy, schedule = self._strategy, self._schedule
         ready, count = schedule.ready, len(schedule.times)
+        if self._wakes is not None and not (self._others or self._listeners or self._analyzers):
+            return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
         for step, status in enumerate(schedule.statuses[:ready].tolist()):
             self._step(step, strategy.prenext if status else strategy.nextstart, status)
             if self._cerebro._event_stop:
@@ -253,7 +263,9 @@ class _Run:
         return self._loop()(ready, count)
 
     def _loop(self) -> Callable[[int, int], int]:
-        if self._others or self._listeners or self._analyzers or len(self._add_values) > 1:
+        if self._others or self._listeners or self._analyzers:
+            return self._attended
+        if len(self._add_values) > 1:
             return self._attended
         return self._quick if self._schedule.bars is None else self._quick_apart
 
@@ -315,6 +327,41 @@ class _Run:
             if cerebro._event_stop:
                 break
         return step
+
+    def _sparse(self, waking: Sequence[int], ready: int) -> int:
+        """The loop over a strategy that knows beforehand at which bars it may act; returns the last step.
+
+        Args:
+            waking: these bars, ascending, and behind them the number of bars.
+            ready: the first step at which `next` is called as such.
+        """
+        cerebro, strategy, statuses = self._cerebro, self._strategy, self._schedule.statuses
+        nth = step = 0
+        while step < waking[-1]:
+            while waking[nth] < step:
+                nth += 1
+            if waking[nth] > step and strategy.resting and not any(self._work):
+                self._pass_over(step, waking[nth])
+                step = waking[nth]
+                continue
+            status = -1 if step >= ready else int(statuses[step])
+            call = strategy.next if status < 0 else strategy.prenext if status else strategy.nextstart
+            self._step(step, call, status)
+            if cerebro._event_stop:
+                return step
+            step += 1
+        return step - 1
+
+    def _pass_over(self, first: int, stop: int) -> None:
+        """The bars from `first` up to `stop` go by: nobody acts, the values of the portfolio move."""
+        self._broker.stale = True
+        time = self._strategy.lines.datetime
+        for line in self._strategy.lines.lines:
+            line.array.extend(self._schedule.times[first:stop] if line is time else [_NAN] * (stop - first))
+        last = stop - 1
+        self._bar[0] = self._now[0] = last
+        for number, (early, late) in enumerate(zip(self._early, self._late, strict=True)):
+            early[0] = late[0] = last if self._schedule.bars is None else self._schedule.bars[number][last]
 
     def _step(self, step: int, call: Callable[[], None], status: int) -> None:
         """One bar; `call` is the strategy's `prenext`, `nextstart` or `next`."""
@@ -388,6 +435,19 @@ def _appends(strategy: bt.Strategy) -> list[Callable[[float], None]]:
     time = strategy.lines.datetime
     others = [line for line in strategy.lines.lines if line is not time]
     return [line.array.append for line in (*others, time)]
+
+
+def _wakes(strategy: bt.Strategy, count: int) -> npt.NDArray[np.bool_] | None:
+    """The bars at which a strategy may act though nothing of its own is at work; None when it does not say so.
+
+    Raises:
+        ResearchError: it says so for another number of bars.
+    """
+    asked = getattr(strategy, "wakes", None) if isinstance(strategy, BaseStrategy) else None
+    wakes: npt.NDArray[np.bool_] | None = asked() if callable(asked) else None
+    if wakes is not None and len(wakes) != count:
+        raise ResearchError(f"{type(strategy).__name__}.wakes: {len(wakes)} bars instead of the {count} of the run.")
+    return wakes
 
 
 def _overrides(thing: bt.Strategy | bt.Analyzer, base: type, *names: str) -> bool:
