@@ -27,6 +27,7 @@ from risk.limits import Limits
 from risk.states import HaltState, worse
 
 _MINUTE = timedelta(minutes=1)
+_NOTHING_ELSE = (0.0, 0.0)
 _SLACK = 1 + 1e-9  # an order of exactly the limit must not fail on the last bit of a float
 
 
@@ -116,9 +117,12 @@ class Decision:
     reduces_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Bound:
-    """How many shares of entry one limit leaves, and what the whole request would have measured."""
+    """How many shares of entry one limit leaves, and what the whole request would have measured.
+
+    Every order that may go has been held against bounds, so they are made only where one cuts (see `_Room`).
+    """
 
     limit: str
     room: float
@@ -127,22 +131,21 @@ class _Bound:
     text: str
 
 
-@dataclass(slots=True)
 class _Entry:
     """The entry part of a request, mirrored so that the order always adds to the upper side."""
 
-    sign: float
-    top: float  # worst case on the order's own side before it, in shares; negative while it would only reduce
-    wanted: float
-    price: float
+    __slots__ = ("held", "price", "quantity", "sign")
 
-    @property
-    def quantity(self) -> float:
-        return max(0.0, self.top + self.wanted) - max(0.0, self.top)
+    def __init__(self, sign: float, top: float, wanted: float, price: float) -> None:
+        """`top` is the worst case on the order's own side before it, in shares; negative while it would only reduce."""
+        self.sign = sign
+        self.price = price
+        self.held = max(0.0, top)
+        self.quantity = max(0.0, top + wanted) - self.held
 
-    @property
-    def held(self) -> float:
-        return max(0.0, self.top)
+
+_Room = tuple[float, str]
+"""How many shares of entry a limit leaves, before a negative number becomes none, and the limit's name."""
 
 
 def decide(
@@ -177,8 +180,8 @@ def decide(
     covered = min(wanted, max(0.0, -sign * position - adding))
     if opens <= 0:
         return Decision(Verdict.ALLOW, quantity, None, None, None, "", reduces_only=True)
-    bound = _tightest(entry, request, portfolio, state, limits, session_close=session_close)
-    if bound is None or opens <= bound.room * _SLACK:
+    bound = _cutting(entry, request, portfolio, state, limits, session_close=session_close)
+    if bound is None:
         return Decision(Verdict.ALLOW, quantity, None, None, None, "")
     granted = max(0.0, float(math.floor(bound.room * _SLACK)))
     allowed = wanted - opens + granted
@@ -253,9 +256,9 @@ def _top(mirrored: float, adding: float, closing: float) -> float:
 def _others(sign: float, symbol: str, portfolio: Portfolio) -> tuple[float, float]:
     """Worst gross and worst net value (mirrored by `sign`) of all other symbols; NaN where a price is not known."""
     gross = net = 0.0
-    symbols = {name for name, holding in portfolio.holdings.items() if holding.quantity}
-    symbols.update(order.symbol for order in portfolio.working)
-    symbols.discard(symbol)
+    symbols = {name: None for name, holding in portfolio.holdings.items() if holding.quantity}
+    symbols.update((order.symbol, None) for order in portfolio.working)
+    symbols.pop(symbol, None)
     for name in symbols:
         position = _position(portfolio, name)
         own = _top(sign * position, *_working(sign, name, portfolio))
@@ -278,7 +281,7 @@ def _price_of(symbol: str, portfolio: Portfolio) -> float:
 # ---------------------------------------------------------------- limits
 
 
-def _tightest(
+def _cutting(
     entry: _Entry,
     request: OrderRequest,
     portfolio: Portfolio,
@@ -287,7 +290,7 @@ def _tightest(
     *,
     session_close: datetime | None,
 ) -> _Bound | None:
-    """The limit that leaves least, or None when nothing limits the entry."""
+    """The limit that leaves least, or None when all of them leave enough."""
     stop = (
         _near_close(request, limits, session_close)
         or _halted(request, state, limits)
@@ -297,14 +300,18 @@ def _tightest(
     )
     if stop is not None:
         return stop
-    best: _Bound | None = None
-    for bound in (
-        *_position_bounds(entry, portfolio.equity, limits),
-        *_exposure_bounds(entry, request.symbol, portfolio, limits),
-    ):
-        if best is None or bound.room < best.room:
-            best = bound
-    return best
+    others = _NOTHING_ELSE
+    if limits.max_gross_exposure is not None or limits.max_net_exposure is not None:
+        others = _others(entry.sign, request.symbol, portfolio)
+    rooms = _position_rooms(entry, portfolio.equity, limits)
+    rooms += _exposure_rooms(entry, portfolio.equity, others, limits)
+    least: _Room | None = None
+    for room in rooms:
+        if least is None or max(0.0, room[0]) < max(0.0, least[0]):
+            least = room
+    if least is None or entry.quantity <= max(0.0, least[0]) * _SLACK:
+        return None
+    return _bound(least, entry, portfolio.equity, others, limits)
 
 
 def _halted(request: OrderRequest, state: RiskState, limits: Limits) -> _Bound | None:
@@ -312,8 +319,8 @@ def _halted(request: OrderRequest, state: RiskState, limits: Limits) -> _Bound |
     if until is not None and request.ts < until:
         text = f"no entries until {until.isoformat()}, after {limits.max_consecutive_losses} losing trades in a row"
         return _Bound("max_consecutive_losses", 0.0, limits.max_consecutive_losses, limits.max_consecutive_losses, text)
-    halt = worse(state.halt, worse(state.latched_halt, state.session_halt))
-    if halt is not HaltState.ACTIVE:
+    if not (state.halt is state.latched_halt is state.session_halt is HaltState.ACTIVE):
+        halt = worse(state.halt, worse(state.latched_halt, state.session_halt))
         return _Bound("halt_state", 0.0, None, None, f"no entries while the risk state is {halt.value}")
     return None
 
@@ -364,43 +371,54 @@ def _too_many(request: OrderRequest, portfolio: Portfolio, state: RiskState, lim
     return None
 
 
-def _position_bounds(entry: _Entry, equity: float, limits: Limits) -> list[_Bound]:
+def _position_rooms(entry: _Entry, equity: float, limits: Limits) -> list[_Room]:
     """Rooms that depend on this symbol alone."""
-    held, price, after = entry.held, entry.price, entry.held + entry.quantity
-    bounds: list[_Bound] = []
+    held, price = entry.held, entry.price
+    rooms: list[_Room] = []
     if not limits.allow_shorting and entry.sign < 0:
-        bounds.append(
-            _Bound("allow_shorting", 0.0, 0.0, after, f"short sales are not allowed, this would be {after:g} short")
-        )
+        rooms.append((0.0, "allow_shorting"))
     if (most := limits.max_position_shares) is not None:
-        bounds.append(_bound("max_position_shares", most - held, most, after))
+        rooms.append((most - held, "max_position_shares"))
     if (most := limits.max_position_value) is not None:
-        bounds.append(_bound("max_position_value", most / price - held, most, after * price))
+        rooms.append((most / price - held, "max_position_value"))
     if (most := limits.max_position_fraction) is not None:
-        bounds.append(_bound("max_position_fraction", most * equity / price - held, most, after * price / equity))
+        rooms.append((most * equity / price - held, "max_position_fraction"))
     if (most := limits.max_order_value) is not None:
-        bounds.append(_bound("max_order_value", most / price, most, entry.quantity * price))
-    return bounds
+        rooms.append((most / price, "max_order_value"))
+    return rooms
 
 
-def _exposure_bounds(entry: _Entry, symbol: str, portfolio: Portfolio, limits: Limits) -> list[_Bound]:
-    """Rooms that depend on the whole portfolio."""
-    if limits.max_gross_exposure is None and limits.max_net_exposure is None:
-        return []
-    gross, net = _others(entry.sign, symbol, portfolio)
+def _exposure_rooms(entry: _Entry, equity: float, others: tuple[float, float], limits: Limits) -> list[_Room]:
+    """Rooms that depend on the whole portfolio; `others` as of `_others`."""
+    gross, net = others
     if math.isnan(gross):
-        return [_Bound("price", 0.0, None, None, "the price of another position is not known")]
-    held, price, equity = entry.held, entry.price, portfolio.equity
-    mine = (held + entry.quantity) * price
-    bounds: list[_Bound] = []
+        return [(0.0, "price")]
+    held, price = entry.held, entry.price
+    rooms: list[_Room] = []
     if (most := limits.max_gross_exposure) is not None:
-        room = (most * equity - gross) / price - held
-        bounds.append(_bound("max_gross_exposure", room, most, (gross + mine) / equity))
+        rooms.append(((most * equity - gross) / price - held, "max_gross_exposure"))
     if (most := limits.max_net_exposure) is not None:
-        room = (most * equity - net) / price - held
-        bounds.append(_bound("max_net_exposure", room, most, (net + mine) / equity))
-    return bounds
+        rooms.append(((most * equity - net) / price - held, "max_net_exposure"))
+    return rooms
 
 
-def _bound(name: str, room: float, value: float, measured: float) -> _Bound:
-    return _Bound(name, max(0.0, room), value, measured, f"{name} is {value:g}, this order would make {measured:.6g}")
+def _bound(least: _Room, entry: _Entry, equity: float, others: tuple[float, float], limits: Limits) -> _Bound:
+    """The bound of a limit that cuts, with what the whole request would measure against it."""
+    room, name = max(0.0, least[0]), least[1]
+    after, price = entry.held + entry.quantity, entry.price
+    if name == "allow_shorting":
+        return _Bound(name, room, 0.0, after, f"short sales are not allowed, this would be {after:g} short")
+    if name == "price":
+        return _Bound(name, room, None, None, "the price of another position is not known")
+    if name == "max_order_value":
+        measured = entry.quantity * price
+    elif name == "max_position_value":
+        measured = after * price
+    elif name == "max_position_shares":
+        measured = after
+    elif name == "max_position_fraction":
+        measured = after * price / equity
+    else:
+        measured = (others[name == "max_net_exposure"] + after * price) / equity
+    value = getattr(limits, name)
+    return _Bound(name, room, value, measured, f"{name} is {value:g}, this order would make {measured:.6g}")
