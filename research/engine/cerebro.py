@@ -23,6 +23,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 from research.engine.preload import quick_preload
+from research.engine.times import NaiveTimes
 from research.errors import ResearchError
 from strategies.base_strategy import BaseStrategy
 
@@ -167,7 +168,7 @@ class _Run:
         self._early: list[Clock] = []  # of each feed
         self._late: list[Clock] = []  # of the indicators on each feed
         self._others: list[LineRoot] = []  # indicators that move by themselves
-        self._clocked = Clocked(self._surrender)
+        self._clocked = Clocked(self._surrender, NaiveTimes(self._schedule.times))
         self._surrendered_at = -1
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)

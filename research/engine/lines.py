@@ -14,6 +14,7 @@ Only instances change their class, to a subclass made for theirs, and only until
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, time, tzinfo
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from backtrader.feed import AbstractDataBase
 from backtrader.linebuffer import LineBuffer
 from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineAlias, Lines, LineSeries
+from backtrader.utils import num2date
+
+from research.engine.times import NaiveTimes
 
 Clock = list[int]  # of one entry: index of the current bar, -1 before the first
 
@@ -39,9 +43,11 @@ class Clocked:
     Args:
         on_release: called once when the run's objects are given back because user code moved one of them by itself
             (`data.advance()`), before that move happens; the loop has to go on as Backtrader's from there.
+        times: the times of the run's bars.
     """
 
-    def __init__(self, on_release: Callable[[], None]) -> None:
+    def __init__(self, on_release: Callable[[], None], times: NaiveTimes) -> None:
+        self.times = times
         self._on_release = on_release
         self._lines: list[tuple[LineBuffer, type]] = []
         self._series: list[tuple[LineSeries, type]] = []
@@ -126,7 +132,8 @@ def can_follow(cls: type) -> bool:
 def _clocked_line(cls: type) -> type | None:
     if any(getattr(cls, name) is not getattr(LineBuffer, name) for name in _MOVES) or _watches_subclasses(cls):
         return None
-    return _subclass(cls, _LINE_READS | _comparisons(cls))
+    times = {name: read for name, read in _TIME_READS.items() if getattr(cls, name) is getattr(LineBuffer, name)}
+    return _subclass(cls, _LINE_READS | times | _comparisons(cls))
 
 
 @lru_cache(maxsize=1024)
@@ -194,6 +201,25 @@ def _moved(name: str) -> Callable[[LineBuffer, int], None]:
     return move
 
 
+def _line_datetime(self: LineBuffer, ago: int = 0, tz: tzinfo | None = None, naive: bool = True) -> datetime:
+    number = self.array[self._clock_now[0] + ago]
+    zone = tz or self._tz
+    if zone:
+        moment: datetime = num2date(number, tz=zone, naive=naive)
+        return moment
+    times: NaiveTimes = self._clocked.times
+    return times.at(number)
+
+
+def _line_date(self: LineBuffer, ago: int = 0, tz: tzinfo | None = None, naive: bool = True) -> date:
+    return _line_datetime(self, ago, tz, naive).date()
+
+
+def _line_time(self: LineBuffer, ago: int = 0, tz: tzinfo | None = None, naive: bool = True) -> time:
+    return _line_datetime(self, ago, tz, naive).time()
+
+
+_TIME_READS: Final = {"datetime": _line_datetime, "date": _line_date, "time": _line_time}
 _LINE_READS: Final[dict[str, Any]] = {
     "__getitem__": _line_item,
     "__len__": _line_length,
