@@ -307,8 +307,8 @@ def _look(draw: random.Random, data: int) -> tuple[Any, ...]:
 
 LOOKS = ("line", "line", "line", "line_of_lines", "alias", "slice", "line_len", "tick", "get", "moment", "moment",
          "indicator", "indicator", "compare", "sum", "indicator_get", "order", "order", "status", "open", "len",
-         "value", "value", "value_of", "lever", "cash", "fund", "position", "position", "positions", "mine", "trades", "names",
-         "all_lines", "market")  # fmt: skip
+         "value", "value", "value_of", "lever", "cash", "fund", "position", "position", "positions", "mine", "trades",
+         "names", "all_lines", "market")  # fmt: skip
 
 SIZERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("FixedSize", {"stake": 7}),

@@ -9,9 +9,10 @@ from typing import Any
 
 from tests.unit.research.engine.cases import Case
 
-REQUIRED = frozenset(
-    ["data", "which", "target", "limit", "stop", "children", "group", "at", "cash", "what", "note", "by", "really", "stake", "buys", "last", "exectype", "on", "size", "perc", "fixed", "commission"]
-)  # fmt: skip
+REQUIRED = frozenset({
+    "data", "which", "target", "limit", "stop", "children", "group", "at", "cash", "what", "note", "by", "really",
+    "stake", "buys", "last", "exectype", "on", "size", "perc", "fixed", "commission",
+})  # fmt: skip
 
 
 def shrunk(case: Case, fails: Callable[[Case], bool], tries: int = 1500) -> Case:
