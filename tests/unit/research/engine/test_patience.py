@@ -92,7 +92,7 @@ class Sleeper(BaseStrategy):
         self.resting = bar > self.until
         if bar in {1, 40, 41, 120, 290}:
             self.note(bar)
-            for data in self.datas:
+            for data in [data for data in self.datas if len(data)]:
                 self.order_target_size(data=data, target=10 if bar % 2 else -5)
                 self.sell(
                     data=data, size=3, exectype=bt.Order.Limit, price=data.close[0] * 1.02, valid=data.datetime.date(0)
