@@ -47,8 +47,13 @@ class PatientBroker(Protocol):
     def work(self) -> Sequence[Sized]:
         """At most five containers, the same ones during the whole run, all empty when `next` may be left out."""
 
-    def watch(self, step: Clock) -> None:
-        """Called once before the first bar with the clock of the run: the number of the present bar, from 0."""
+    def watch(self, step: Clock) -> Clock | None:
+        """Called once before the first bar with the clock of the run: the number of the present bar, from 0.
+
+        Returns:
+            The first bar at which `next` must be called though there is no work, kept up to date by the broker; None
+            where there is no such bar.
+        """
 
 
 class FastCerebro(bt.Cerebro):  # type: ignore[misc]
@@ -173,6 +178,7 @@ class _Run:
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
         self._work: Sequence[Sized] = ("never idle",)
+        self._due: Clock = [len(self._schedule.times)]
         self._listeners = _cash_listeners(strategy)
         self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
         self._wakes = _wakes(strategy, len(self._schedule.times))
@@ -182,7 +188,7 @@ class _Run:
         self._follow()
         broker = self._broker
         if isinstance(broker, PatientBroker) and broker.lazy() is None:
-            broker.watch(self._bar)
+            self._due = broker.watch(self._bar) or self._due
             self._work = broker.work()
 
     def end(self) -> None:
@@ -295,10 +301,11 @@ class _Run:
         cerebro, broker, following = self._cerebro, self._broker, self._strategy.next
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        due = self._due
         step = first - 1
         for step in range(first, count):
             bar[0] = step
-            if work_1 or work_2 or work_3 or work_4 or work_5:
+            if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
                 self._busy(step, following, -1)
             else:
                 broker.stale = True
@@ -314,12 +321,13 @@ class _Run:
         cerebro, broker, following, arrive = self._cerebro, self._broker, self._strategy.next, self._arrive
         moves = list(zip(self._early, self._schedule.bars or (), strict=True))
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        due = self._due
         step = first - 1
         for step in range(first, count):
             self._bar[0] = step
             for clock, bars in moves:
                 clock[0] = bars[step]
-            if work_1 or work_2 or work_3 or work_4 or work_5:
+            if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
                 self._busy(step, following, -1)
             else:
                 broker.stale = True
@@ -341,9 +349,10 @@ class _Run:
         while step < waking[-1]:
             while waking[nth] < step:
                 nth += 1
-            if waking[nth] > step and strategy.resting and not any(self._work):
-                self._pass_over(step, waking[nth])
-                step = waking[nth]
+            awake = min(waking[nth], self._due[0])
+            if awake > step and strategy.resting and not any(self._work):
+                self._pass_over(step, awake)
+                step = awake
                 continue
             status = -1 if step >= ready else int(statuses[step])
             call = strategy.next if status < 0 else strategy.prenext if status else strategy.nextstart
@@ -370,7 +379,7 @@ class _Run:
         if self._schedule.bars is not None:
             for clock, bars in zip(self._early, self._schedule.bars, strict=True):
                 clock[0] = bars[step]
-        if any(self._work):
+        if any(self._work) or self._due[0] <= step:
             self._busy(step, call, status)
             return
         self._broker.stale = True
