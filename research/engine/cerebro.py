@@ -296,34 +296,39 @@ class _Run:
                 break
         return step
 
-    def _quick(self, first: int, count: int) -> int:
+    def _quick(self, step: int, count: int) -> int:
         """The loop where nobody but the strategy looks at bars and all feeds move together; returns the last step."""
-        cerebro, broker, following = self._cerebro, self._broker, self._strategy.next
+        cerebro, broker, following, due = self._cerebro, self._broker, self._strategy.next, self._due
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
-        due = self._due
-        step = first - 1
-        for step in range(first, count):
-            bar[0] = step
-            if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
-                self._busy(step, following, -1)
-            else:
+        while step < count:
+            quiet_until = min(due[0], count)
+            for step in range(step, quiet_until):  # noqa: B020, PLR1704 (the quiet bars from here on)
+                if work_1 or work_2 or work_3 or work_4 or work_5:
+                    break
+                bar[0] = now[0] = step
                 broker.stale = True
-                now[0] = step
                 add_time(times[step])
                 following()
+                if cerebro._event_stop:
+                    return step
+            else:
+                step = max(step, quiet_until)
+                if step >= count:
+                    break
+            bar[0] = step
+            self._busy(step, following, -1)
             if cerebro._event_stop:
-                break
-        return step
+                return step
+            step += 1
+        return count - 1
 
-    def _quick_apart(self, first: int, count: int) -> int:
+    def _quick_apart(self, step: int, count: int) -> int:
         """As `_quick`, where feeds have times of their own."""
-        cerebro, broker, following, arrive = self._cerebro, self._broker, self._strategy.next, self._arrive
-        moves = list(zip(self._early, self._schedule.bars or (), strict=True))
+        cerebro, broker, following, due = self._cerebro, self._broker, self._strategy.next, self._due
+        arrive, moves = self._arrive, list(zip(self._early, self._schedule.bars or (), strict=True))
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
-        due = self._due
-        step = first - 1
-        for step in range(first, count):
+        for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
             self._bar[0] = step
             for clock, bars in moves:
                 clock[0] = bars[step]
@@ -334,8 +339,8 @@ class _Run:
                 arrive(step)
                 following()
             if cerebro._event_stop:
-                break
-        return step
+                return step
+        return count - 1
 
     def _sparse(self, waking: Sequence[int], ready: int) -> int:
         """The loop over a strategy that knows beforehand at which bars it may act; returns the last step.
