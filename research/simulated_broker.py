@@ -78,7 +78,7 @@ class _Execution:
         return float(self.closed_fee + self.opened_fee)
 
 
-class _Commissions(bt.CommInfoBase):  # type: ignore[misc]
+class Commissions(bt.CommInfoBase):  # type: ignore[misc]
     """Stock-like, unleveraged; Backtrader asks it for the cash an order would need, fills are charged by the broker."""
 
     def __init__(self, costs: CostModel) -> None:
@@ -98,7 +98,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._costs = costs
         self._guard = guard
         self._clock = clock
-        self._commissions = _Commissions(costs)
+        self._commissions = self._make_commissions(costs)
         self._earns = costs.financing.cash_rate != 0
         self._running = False
         super().set_cash(starting_cash)
@@ -112,6 +112,9 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._order_fees: dict[tuple[int, date], tuple[float, float, Decimal]] = {}  # quantity, value, charged
         self._month_shares: dict[tuple[int, int], float] = defaultdict(float)
         self._trade_profit: dict[Any, float] = {}  # of open trades, before the exit
+
+    def _make_commissions(self, costs: CostModel) -> Commissions:
+        return Commissions(costs)
 
     # ---------------------------------------------------------------- the bar
 
@@ -290,7 +293,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             WorkingOrder(record.symbol, record.remaining, record.order.created.price, record.protective)
             for record in self._live.values()
         )
-        return Portfolio(self.cash, self._value, holdings, working)
+        return Portfolio(self.cash, self.getvalue(), holdings, working)
 
     def _enforce(self, halt: HaltState) -> None:
         """Do what a halt state asks of working orders and positions."""

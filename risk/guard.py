@@ -105,6 +105,26 @@ class RiskGuard:
         return self._effective
 
     @property
+    def cooldown_until(self) -> datetime | None:
+        """Until when losing trades in a row forbid entries, UTC."""
+        return self._cooldown_until
+
+    @property
+    def session_start_equity(self) -> float:
+        """What the session's loss is measured from; NaN before the first mark."""
+        return self._start
+
+    @property
+    def peak_equity(self) -> float:
+        """What the drawdown is measured from; NaN before the first mark."""
+        return self._peak
+
+    @property
+    def last_equity(self) -> float:
+        """The equity at the last mark; NaN before it."""
+        return self._last
+
+    @property
     def state(self) -> RiskState:
         """All that the guard remembers, for `restore`."""
         return RiskState(
@@ -200,6 +220,23 @@ class RiskGuard:
             self._settle(now)
             self._record_change("halt", now, "equity", f"the equity {equity!r} is not known, no entries")
         return self._effective
+
+    def pass_over(self, session: date, *, start: float, peak: float, last: float) -> None:
+        """As if every moment up to now had been marked, none of which tripped, began or ended a halt.
+
+        Args:
+            session: of the last of these moments.
+            start: equity at the last one of the session before, or where this session began.
+            peak: the highest equity up to now.
+            last: the equity at the last of these moments.
+        """
+        if self._counts_sessions and session != self._session:
+            self._session = session
+            self._orders = 0
+            self._close = self._flat_from = None
+            self._quiet_until = _LONG_AGO
+        self._start, self._peak, self._last = start, peak, last
+        self._set_floors()
 
     def cash_flow(self, amount: float) -> None:
         """Money put in (+) or taken out (-): neither a profit nor a loss, so every reference moves with it."""

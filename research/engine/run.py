@@ -23,6 +23,7 @@ from research.clock import Clock, clock_of
 from research.engine.cerebro import FastCerebro
 from research.engine.choice import Engine
 from research.engine.eligibility import ineligible
+from research.engine.lean_broker import LeanBroker
 from research.errors import AccountingError, BarsError, ExperimentError, IneligibleError
 from research.experiment import Experiment
 from research.feed import SymbolBars, arrow_feed, symbol_bars
@@ -159,10 +160,8 @@ class Rig:
         self._prepared = prepared
         self._clock = clock = clock_of(list(prepared.bars.values()), prepared.calendar)
         self._guard = RiskGuard(prepared.limits, session_of=clock.session_at, session_close=clock.session_close)
-        self._broker = SimulatedBroker(
-            starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=self._guard, clock=clock
-        )
         self._cerebro = _cerebro(prepared, engine, bar_by_bar=bar_by_bar)
+        self._broker = self._cerebro.make_broker(prepared, self._guard, clock)
         self._cerebro.setbroker(self._broker)
         self._cerebro.guarded = self._broker
         for bars in prepared.bars.values():
@@ -196,7 +195,7 @@ class Rig:
 class _TellsTheEnd:
     """A Cerebro that tells the broker when the bars are over, before the strategy's `stop` is called."""
 
-    guarded: SimulatedBroker
+    guarded: Any  # the broker
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
         super()._runonce(runstrats)  # type: ignore[misc]
@@ -212,9 +211,29 @@ class _VanillaCerebro(_TellsTheEnd, bt.Cerebro):  # type: ignore[misc]
 
     engine, reason = Engine.VANILLA.value, None
 
+    @staticmethod
+    def make_broker(prepared: PreparedRun, guard: RiskGuard, clock: Clock) -> SimulatedBroker:
+        """The broker on Backtrader's own methods."""
+        return SimulatedBroker(starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=guard, clock=clock)
+
 
 class _FastCerebro(_TellsTheEnd, FastCerebro):
     """Our loop, or Backtrader's where that cannot be."""
+
+    @staticmethod
+    def make_broker(prepared: PreparedRun, guard: RiskGuard, clock: Clock) -> SimulatedBroker:
+        """The broker that can be left out of a bar."""
+        return LeanBroker(
+            starting_cash=prepared.experiment.cash,
+            costs=prepared.costs,
+            guard=guard,
+            clock=clock,
+            bars=prepared.bars,
+        )
+
+    def _go_on(self, strategy: bt.Strategy) -> None:
+        self.guarded.count_bars()
+        super()._go_on(strategy)
 
 
 class _OnlyFastCerebro(_FastCerebro):

@@ -1,0 +1,197 @@
+"""The broker of a backtest, sparing what nobody sees.
+
+Belongs here: leaving out bars at which nothing can happen, and shorter ways to the same records. Does not belong here:
+what happens to an order (see `research.simulated_broker`, which remains the reference for every step), how quiet
+stretches are found (see `quiet`).
+
+On Backtrader's own loop it does at every bar what its base does. On the fast loop it is asked at a bar only when an
+order, money or a limit could do something there: values are worked out when they are read.
+"""
+
+import math
+from collections.abc import Mapping, Sequence, Sized
+from datetime import date
+from typing import Any
+
+from broker.costs import CostModel
+from research.clock import Clock
+from research.engine.quiet import QuietBars
+from research.feed import SymbolBars
+from research.simulated_broker import Commissions, SimulatedBroker
+from risk.guard import RiskGuard
+from risk.states import HaltState
+
+
+class _LeanCommissions(Commissions):
+    """Commissions of the session that the run has reached, which nobody tells it."""
+
+    broker: "LeanBroker"
+
+    @property
+    def session(self) -> date:
+        """As the base has it: the first session of a run counts as the earliest day there is."""
+        return self.broker.session_for_fees()
+
+    @session.setter
+    def session(self, session: date) -> None:
+        """The base keeps a session; here it follows from the bar."""
+
+
+class LeanBroker(SimulatedBroker):
+    """`SimulatedBroker` with the same records sooner.
+
+    Attributes:
+        stale: set by the fast loop at a bar where `next` was left out.
+    """
+
+    stale = False
+
+    def __init__(
+        self,
+        *,
+        starting_cash: float,
+        costs: CostModel,
+        guard: RiskGuard,
+        clock: Clock,
+        bars: Mapping[str, SymbolBars],
+    ) -> None:
+        self._step = [-1]
+        super().__init__(starting_cash=starting_cash, costs=costs, guard=guard, clock=clock)
+        self._quiet = QuietBars(clock, guard, bars)
+        self._follows = False
+        self._due = [0]
+
+    def _make_commissions(self, costs: CostModel) -> Commissions:
+        made = _LeanCommissions(costs)
+        made.broker = self
+        return made
+
+    def session_for_fees(self) -> date:
+        """The session whose fees an order would pay now."""
+        clock, bar = self._clock, self._bar
+        return date.min if bar < 0 or clock.days[bar] == clock.days[0] else clock.session(bar)
+
+    # ---------------------------------------------------------------- the bar
+
+    @property
+    def _bar(self) -> int:
+        return self._step[0]
+
+    @_bar.setter
+    def _bar(self, bar: int) -> None:
+        self._step[0] = bar
+
+    def lazy(self) -> str | None:
+        """Why no bar may be left out; None: any may."""
+        return None
+
+    def work(self) -> Sequence[Sized]:
+        """What must all be empty for a bar to be left out."""
+        return self.submitted, self.pending, self._toactivate, self.notifs, self._cash_addition
+
+    def watch(self, step: list[int]) -> list[int]:
+        """Follow the clock of the fast loop.
+
+        Returns:
+            The first bar at which `next` must be called even if there is no work; kept up to date.
+        """
+        self._step, self._follows = step, True
+        return self._due
+
+    def count_bars(self) -> None:
+        """Count bars from here on instead of following the fast loop's clock."""
+        if self._follows:
+            self._bring_up_to_date()
+            self._step, self._follows = [self._bar], False
+
+    def next(self) -> None:
+        """One bar; see `SimulatedBroker.next`."""
+        if not self._follows:
+            super().next()
+            return
+        bar, quiet = self._bar, self._quiet
+        quiet.end(bar)
+        if self._clock.days_passed[bar] and self.bears_interest():
+            self._book_interest(bar)
+        while self._toactivate:
+            self._toactivate.popleft().activate()
+        if self.submitted:
+            self.check_submitted()
+        if self.pending:
+            self._work_orders()
+        self.stale = True
+        if self._cash_addition:
+            self._bring_up_to_date()
+        if quiet.marks or self._halt is not HaltState.ACTIVE or not math.isfinite(self.cash):
+            self._bring_up_to_date()
+            halt = self._guard.mark_equity(self._value, self._clock.time(bar))
+            if halt is not HaltState.ACTIVE or self._halt is not HaltState.ACTIVE:
+                self._enforce(halt)
+        self._due[0] = quiet.begin(self, bar)
+
+    def busy(self) -> bool:
+        """Whether the next bar must be looked at, whatever it brings."""
+        return self._halt is not HaltState.ACTIVE or any(self.work())
+
+    def invested(self) -> bool:
+        """Whether there is any position."""
+        return bool(self._trade_profit)
+
+    def bears_interest(self) -> bool:
+        """Whether a session's start may book interest: on shorts, on debit, on credit where that earns any."""
+        if not self._trade_profit:
+            return self._earns or not self.cash >= 0
+        return self._earns or not self.cash >= 0 or any(position.size < 0 for position in self.positions.values())
+
+    # ---------------------------------------------------------------- values, when they are read
+
+    def _bring_up_to_date(self) -> None:
+        """Work the values out as they were to be at the present bar."""
+        self.stale = False
+        if self._stale_value or self._cash_addition or self._trade_profit:
+            self._get_value()
+            self._stale_value = False
+
+    def get_value(self, datas: list[Any] | None = None, mkt: bool = False, lever: bool = False) -> float:
+        """See Backtrader."""
+        if self.stale:
+            self._bring_up_to_date()
+        value: float = super().get_value(datas=datas, mkt=mkt, lever=lever)
+        return value
+
+    getvalue = get_value
+
+    def get_value_lever(self, datas: list[Any] | None = None, mkt: bool = False) -> float:
+        """See Backtrader."""
+        return self.get_value(datas=datas, mkt=mkt)
+
+    def get_leverage(self) -> float:
+        """See Backtrader."""
+        if self.stale:
+            self._bring_up_to_date()
+        leverage: float = super().get_leverage()
+        return leverage
+
+    def get_fundvalue(self) -> float:
+        """See Backtrader."""
+        if self.stale:
+            self._bring_up_to_date()
+        value: float = super().get_fundvalue()
+        return value
+
+    fundvalue = property(get_fundvalue)
+
+    def get_fundshares(self) -> float:
+        """See Backtrader."""
+        if self.stale:
+            self._bring_up_to_date()
+        shares: float = super().get_fundshares()
+        return shares
+
+    fundshares = property(get_fundshares)
+
+    def add_cash(self, cash: float) -> None:
+        """See Backtrader; the fund's shares are counted by its value at this bar."""
+        if self.stale:
+            self._bring_up_to_date()
+        super().add_cash(cash)
