@@ -25,7 +25,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import backtrader as bt
@@ -33,6 +32,7 @@ from backtrader.order import Order
 from backtrader.position import Position
 
 from broker.costs import CostModel
+from broker.costs.millionths import Millionths, dollars
 from research.clock import Clock
 from research.errors import ResearchError
 from research.recorder import FillRecord, OrderRecord, Recorder
@@ -50,24 +50,26 @@ _KINDS = {
     Order.StopTrailLimit: "trail_limit",
     Order.Historical: "historical",
 }
-_NOTHING = Decimal(0)
 _TAKES_LIQUIDITY = frozenset({Order.Market, Order.Close, Order.Stop, Order.StopTrail})
 
 
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Execution:
-    """One execution split into the part that closes and the part that opens; sizes are signed like the order."""
+    """One execution split into the part that closes and the part that opens; sizes are signed like the order.
+
+    Fees are whole millionths of a dollar.
+    """
 
     price: float
     closed: float
     opened: float
     average: float  # the position's average price before
     profit: float  # realised by `closed`, before fees
-    closed_fee: Decimal
-    opened_fee: Decimal
+    closed_fee: int
+    opened_fee: int
 
     @property
     def size(self) -> float:
@@ -75,19 +77,19 @@ class _Execution:
 
     @property
     def fee(self) -> float:
-        return float(self.closed_fee + self.opened_fee)
+        return dollars(self.closed_fee + self.opened_fee)
 
 
 class Commissions(bt.CommInfoBase):  # type: ignore[misc]
     """Stock-like, unleveraged; Backtrader asks it for the cash an order would need, fills are charged by the broker."""
 
-    def __init__(self, costs: CostModel) -> None:
+    def __init__(self, charges: Millionths) -> None:
         super().__init__()
-        self.costs = costs
+        self.charges = charges
         self.session = date.min
 
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
-        return float(self.costs.commission(size, price, self.session).total)
+        return dollars(self.charges.charge(size, price, self.session))
 
 
 class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
@@ -98,7 +100,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._costs = costs
         self._guard = guard
         self._clock = clock
-        self._commissions = self._make_commissions(costs)
+        self._charges = Millionths(costs)
+        self._commissions = self._make_commissions()
         self._earns = costs.financing.cash_rate != 0
         self._running = False
         super().set_cash(starting_cash)
@@ -109,12 +112,12 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._stale_value = False
         self._halt = HaltState.ACTIVE
         self._taken: dict[Any, tuple[int, float]] = {}  # data -> bar, volume already taken from it
-        self._order_fees: dict[tuple[int, date], tuple[float, float, Decimal]] = {}  # quantity, value, charged
+        self._order_fees: dict[tuple[int, date], tuple[float, float, int]] = {}  # quantity, value, millionths charged
         self._month_shares: dict[tuple[int, int], float] = defaultdict(float)
         self._trade_profit: dict[Any, float] = {}  # of open trades, before the exit
 
-    def _make_commissions(self, costs: CostModel) -> Commissions:
-        return Commissions(costs)
+    def _make_commissions(self) -> Commissions:
+        return Commissions(self._charges)
 
     # ---------------------------------------------------------------- the bar
 
@@ -253,16 +256,20 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _unfit(self, order: Order, record: OrderRecord) -> str | None:
         """Why an order cannot even be reviewed, or None."""
-        size, parent = order.size, order.parent
-        obstacles = (
-            (not self._running or self._bar < 0, "submitted outside the bars of the backtest"),
-            (not len(order.data), f"{record.symbol} has no bar yet"),
-            (order.exectype == Order.Historical, "an order that brings its own price is no order a broker takes"),
-            (parent is not None and not self._leads(parent, order), "its parent order is not working"),
-            (not math.isfinite(size) or not size or (size > 0) != order.isbuy(), f"size {size!r} is no quantity"),
-            (not record.by_guard and self._closing(record.symbol), "the risk guard is closing this position"),
-        )
-        return next((reason for applies, reason in obstacles if applies), None)
+        size, parent, reason = order.size, order.parent, None
+        if not self._running or self._bar < 0:
+            reason = "submitted outside the bars of the backtest"
+        elif not len(order.data):
+            reason = f"{record.symbol} has no bar yet"
+        elif order.exectype == Order.Historical:
+            reason = "an order that brings its own price is no order a broker takes"
+        elif parent is not None and not self._leads(parent, order):
+            reason = "its parent order is not working"
+        elif not math.isfinite(size) or not size or (size > 0) != order.isbuy():
+            reason = f"size {size!r} is no quantity"
+        elif not record.by_guard and self._closing(record.symbol):
+            reason = "the risk guard is closing this position"
+        return reason
 
     def _leads(self, parent: Order, child: Order) -> bool:
         return parent.ref in self._live and parent.data is child.data
@@ -278,7 +285,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             else record.price
             if record.kind == "limit"
             else None,
-            ts=self._clock.times[self._bar],
+            ts=self._clock.time(self._bar),
             reduces_only=record.protective,
         )
 
@@ -383,8 +390,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _execution(self, order: Order, size: float, price: float) -> _Execution:
         position = self.positions[order.data]
         closed, opened = _split(position.size, size)
-        closed_fee = self._fee(order, closed, price) if closed else _NOTHING
-        opened_fee = self._fee(order, size, price) - closed_fee if opened else _NOTHING
+        closed_fee = self._fee(order, closed, price) if closed else 0
+        opened_fee = self._fee(order, size, price) - closed_fee if opened else 0
         profit = -closed * (price - position.price)
         return _Execution(price, closed, opened, position.price, profit, closed_fee, opened_fee)
 
@@ -396,20 +403,20 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         cash = self.cash
         if wanted.closed:
             cash += -wanted.closed * wanted.average + wanted.profit
-            cash -= float(wanted.closed_fee)
+            cash -= dollars(wanted.closed_fee)
         if not wanted.opened:
             return wanted, cash
         left = cash - wanted.opened * wanted.price
-        left -= float(wanted.opened_fee)
+        left -= dollars(wanted.opened_fee)
         if left < 0.0:
-            return replace(wanted, opened=0.0, opened_fee=_NOTHING), cash
+            return replace(wanted, opened=0.0, opened_fee=0), cash
         return wanted, left
 
     def _settle(self, order: Order, record: OrderRecord, done: _Execution, *, slippage: float) -> None:
         """Book an execution: position, fees, records, and what the order and the strategy are told."""
         data, bar, size, price = order.data, self._bar, done.size, done.price
         position = self.positions[data]
-        position.update(size, price, self._clock.naive_times[bar])
+        position.update(size, price, self._clock.naive_time(bar))
         self._stale_value = True
         self._taken[data] = (bar, self._taken_from(data) + abs(size))
         self._charge(order, size, price, done.closed_fee + done.opened_fee)
@@ -421,8 +428,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._follow_trade(data, done)
         order.execute(
             data.datetime[0], size, price,
-            done.closed, -done.closed * done.average, float(done.closed_fee),
-            done.opened, done.opened * price, float(done.opened_fee),
+            done.closed, -done.closed * done.average, dollars(done.closed_fee),
+            done.opened, done.opened * price, dollars(done.opened_fee),
             None, done.profit, position.size, position.price,
         )  # fmt: skip
         order.addcomminfo(self._commissions)
@@ -431,13 +438,13 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _follow_trade(self, data: bt.feed.DataBase, done: _Execution) -> None:
         """Keep the running profit of the open trade; tell the guard when it ends."""
-        profit = self._trade_profit.pop(data, 0.0) + done.profit - float(done.closed_fee)
+        profit = self._trade_profit.pop(data, 0.0) + done.profit - dollars(done.closed_fee)
         size = self.positions[data].size
         if done.closed and (done.opened or not size):
-            self._guard.closed_trade(profit, self._clock.times[self._bar])
+            self._guard.closed_trade(profit, self._clock.time(self._bar))
             profit = 0.0
         if size:
-            self._trade_profit[data] = profit - float(done.opened_fee)
+            self._trade_profit[data] = profit - dollars(done.opened_fee)
 
     def _fillable(self, order: Order, record: OrderRecord) -> float:
         """Signed quantity that may execute on this bar; 0 when nothing may."""
@@ -475,18 +482,18 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         )
         return float(min(max(slipped, low), high))
 
-    def _fee(self, order: Order, size: float, price: float) -> Decimal:
-        """What executing `size` more adds to the order's commission of this session."""
-        session = self._clock.sessions[self._bar]
-        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, _NOTHING))
+    def _fee(self, order: Order, size: float, price: float) -> int:
+        """What executing `size` more adds to the order's commission of this session, millionths of a dollar."""
+        session = self._clock.session(self._bar)
+        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, 0))
         quantity, value = quantity + abs(size), value + abs(size) * price
         traded = self._month_shares[session.year, session.month] - (quantity - abs(size))
-        charge = self._costs.commission(math.copysign(quantity, size), value / quantity, session, monthly_shares=traded)
-        return max(charge.total - charged, _NOTHING)
+        total = self._charges.charge(math.copysign(quantity, size), value / quantity, session, monthly_shares=traded)
+        return max(total - charged, 0)
 
-    def _charge(self, order: Order, size: float, price: float, fee: Decimal) -> None:
-        session = self._clock.sessions[self._bar]
-        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, _NOTHING))
+    def _charge(self, order: Order, size: float, price: float, fee: int) -> None:
+        session = self._clock.session(self._bar)
+        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, 0))
         self._order_fees[order.ref, session] = (quantity + abs(size), value + abs(size) * price, charged + fee)
         self._month_shares[session.year, session.month] += abs(size)
 

@@ -61,8 +61,8 @@ class LeanBroker(SimulatedBroker):
         self._follows = False
         self._due = [0]
 
-    def _make_commissions(self, costs: CostModel) -> Commissions:
-        made = _LeanCommissions(costs)
+    def _make_commissions(self) -> Commissions:
+        made = _LeanCommissions(self._charges)
         made.broker = self
         return made
 
