@@ -160,18 +160,22 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         """Give every pending order one chance on this bar, as Backtrader does."""
         self.pending.append(None)
         while (order := self.pending.popleft()) is not None:
-            if order.expire():
-                self.notify(order)
-                self._ococheck(order)
-                self._bracketize(order, cancel=True)
-            elif not order.active():
+            self._work_order(order)
+
+    def _work_order(self, order: Order) -> None:
+        """Give one order, taken from the queue, its chance on this bar."""
+        if order.expire():
+            self.notify(order)
+            self._ococheck(order)
+            self._bracketize(order, cancel=True)
+        elif not order.active():
+            self.pending.append(order)
+        else:
+            self._try_exec(order)
+            if order.alive():
                 self.pending.append(order)
-            else:
-                self._try_exec(order)
-                if order.alive():
-                    self.pending.append(order)
-                elif order.status == Order.Completed:
-                    self._bracketize(order)
+            elif order.status == Order.Completed:
+                self._bracketize(order)
 
     def _book_interest(self, bar: int) -> None:
         """Charge and pay for the nights since the last session, on the closes before this bar."""
@@ -240,7 +244,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             approved=order.size,
             price=order.created.price if priced else None,
             limit_price=order.created.pricelimit if order.exectype in (Order.StopLimit, Order.StopTrailLimit) else None,
-            protective=parent is not None and parent.requested * order.size < 0,
+            protective=(parent is not None and parent.requested * order.size < 0)
+            or order.info.get("reduces_only", False) is True,
             newest_bar=data.datetime[0] if len(data) else math.inf,
             order=order,
             final_bar=self._bar,
@@ -389,7 +394,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _execution(self, order: Order, size: float, price: float) -> _Execution:
         position = self.positions[order.data]
-        closed, opened = _split(position.size, size)
+        closed, opened = split(position.size, size)
         closed_fee = self._fee(order, closed, price) if closed else 0
         opened_fee = self._fee(order, size, price) - closed_fee if opened else 0
         profit = -closed * (price - position.price)
@@ -548,7 +553,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         return value
 
 
-def _split(held: float, size: float) -> tuple[float, float]:
+def split(held: float, size: float) -> tuple[float, float]:
     """How much of an execution closes and how much opens, both signed like `size`."""
     if held * size >= 0:
         return 0, size

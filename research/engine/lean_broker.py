@@ -11,15 +11,26 @@ order, money or a limit could do something there: values are worked out when the
 import math
 from collections.abc import Mapping, Sequence, Sized
 from datetime import date
-from typing import Any
+from typing import Any, Final
+
+import backtrader as bt
+from backtrader.order import Order
 
 from broker.costs import CostModel
 from research.clock import Clock
 from research.engine.quiet import QuietBars
 from research.feed import SymbolBars
-from research.simulated_broker import Commissions, SimulatedBroker
+from research.simulated_broker import Commissions, SimulatedBroker, split
 from risk.guard import RiskGuard
 from risk.states import HaltState
+
+_AMPLE: Final = 1.0  # money
+_ROUNDING: Final = 1e-9  # of the money that moves; a few additions lose less than a millionth of it
+_WAITING: Final = frozenset({Order.Limit, Order.Stop, Order.StopLimit, Order.StopTrail, Order.StopTrailLimit})
+_TRAILING: Final = frozenset({Order.StopTrail, Order.StopTrailLimit})
+_ALIVE: Final = frozenset({Order.Created, Order.Submitted, Order.Partial, Order.Accepted})
+_Prices = tuple[float, float, float, float, float]  # time (day number), open, high, low, close
+_NO_PRICES: Final[tuple[int, _Prices]] = (-1, (math.nan,) * 5)
 
 
 class _LeanCommissions(Commissions):
@@ -60,6 +71,7 @@ class LeanBroker(SimulatedBroker):
         self._quiet = QuietBars(clock, guard, bars)
         self._follows = False
         self._due = [0]
+        self._seen: dict[Any, tuple[int, _Prices]] = {}  # data -> bar, prices
 
     def _make_commissions(self) -> Commissions:
         made = _LeanCommissions(self._charges)
@@ -142,6 +154,72 @@ class LeanBroker(SimulatedBroker):
         if not self._trade_profit:
             return self._earns or not self.cash >= 0
         return self._earns or not self.cash >= 0 or any(position.size < 0 for position in self.positions.values())
+
+    # ---------------------------------------------------------------- orders
+
+    def check_submitted(self) -> None:
+        """See Backtrader; where the cash is ample for all of them, nobody reckons how much each one leaves."""
+        if not self._affords_all():
+            super().check_submitted()
+            return
+        while self.submitted:
+            order = self.submitted.popleft()
+            if self._take_children(order) is not None:
+                self.submit_accept(order)
+
+    def _affords_all(self) -> bool:
+        """Whether every submitted order leaves cash, even if each pays the most there is to pay."""
+        cash, turnover, sizes = self.cash, 0.0, dict[Any, float]()
+        for order in self.submitted:
+            if order.parent is not None and order.parent.ref not in self._pchildren:
+                return False
+            data, size, price = order.data, order.executed.remsize, order.created.price
+            held = sizes[data] if data in sizes else self.positions[data].size
+            closed, opened = split(held, size)
+            sizes[data] = held + size
+            cash -= closed * price + opened * price + self._charges.at_most(abs(size), price)
+            turnover += abs(size * price)
+            if not cash >= _AMPLE + (abs(self.cash) + turnover) * _ROUNDING:
+                return False
+        return True
+
+    def _work_orders(self) -> None:
+        """Give every pending order one chance on this bar; those that cannot but wait keep their place."""
+        pending, records = self.pending, self._records
+        pending.append(None)
+        while (order := pending.popleft()) is not None:
+            if order.ref in records and self._waits(order, records[order.ref].newest_bar):
+                pending.append(order)
+            else:
+                self._work_order(order)
+
+    def _waits(self, order: Order, newest_bar: float) -> bool:
+        """Whether nothing can become of an order at this bar; a trailing stop that waits is moved."""
+        kind, data = order.exectype, order.data
+        if kind not in _WAITING or order.triggered or order.status not in _ALIVE:
+            return False
+        now, open_, high, low, close = self._prices(data)
+        if order.valid and now > order.valid:
+            return False
+        if not order._active or now != self._clock.numbers[self._bar] or not now > newest_bar:
+            return True
+        created = order.created
+        price = created.price
+        if kind == Order.Limit:
+            return bool(price < low and price < open_ if order.ordtype == Order.Buy else price > high and price > open_)
+        waits = high < price and open_ < price if order.ordtype == Order.Buy else low > price and open_ > price
+        if waits and kind in _TRAILING:
+            order.trailadjust(close)
+        return bool(waits)
+
+    def _prices(self, data: bt.feed.DataBase) -> _Prices:
+        """Of a symbol's present bar."""
+        at, prices = self._seen.get(data, _NO_PRICES)
+        if at != self._bar:
+            lines = data.lines
+            prices = lines.datetime[0], lines.open[0], lines.high[0], lines.low[0], lines.close[0]
+            self._seen[data] = self._bar, prices
+        return prices
 
     # ---------------------------------------------------------------- values, when they are read
 
