@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import backtrader as bt
+import numpy as np
 from backtrader.strategy import MetaStrategy
 
 from risk.limits import Limits
+from strategies.declaration import Bars, Bools, Signals, declare
 from strategies.order_desk import OrderDesk
 from strategies.parameters import Choice, Float, ParameterSpace
 
@@ -29,6 +31,10 @@ class _DeclaresSpace(MetaStrategy):  # type: ignore[misc]
         body["params"] = tuple({**own.defaults, **plain}.items())
         made: _DeclaresSpace = super().__new__(cls, name, bases, body)
         return made
+
+
+_DRIVEN = ("next", "prenext", "nextstart", "_step", "_follow", "_trail", "decide", "decide_all")
+"""The methods through which a declaration drives a strategy; whoever overrides one of them decides by itself."""
 
 
 class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
@@ -69,12 +75,22 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     the others does not hold them up. A strategy that compares symbols overrides `decide_all` instead. Override `next`
     only for something else entirely; the helpers below are worked from it.
 
+    Where the decisions of one symbol follow from its bars alone, declare them instead, as arrays (see `declaration`);
+    the same declaration then runs here, in the compiled kernel of a study and live:
+
+        @classmethod
+        def signals(cls, bars, p):
+            average = bars.compute(sma, bars.close, p.period)
+            above, below = bars.close > average, bars.close < average
+            return Signals(p.period - 1, long_entry=above, short_entry=below, long_exit=below, short_exit=above)
+
     A line `params = (("allow_short", True),)` in a subclass changes the default of an inherited parameter.
 
     Attributes:
         family: What the library files the strategy under.
         space: Every parameter with its range, those of the base included.
         ind: What `indicators` returned for each data feed, by attribute: `self.ind[data].average[0]`.
+        resting: Whether nothing is on its way and nothing is protected, so that only a bar of `wakes` matters.
     """
 
     family: ClassVar[str] = "custom"
@@ -95,10 +111,13 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         super().__init__()
         values = {name: getattr(self.p, name) for name in self.space.parameters}
         self.space.validate(values, owner=type(self).__name__)
+        self.resting = False
         self._desk = OrderDesk(self, cash_reserve=self.p.cash_reserve)
         self._seen = dict.fromkeys(self.datas, 0)
         self.ind: dict[Any, SimpleNamespace] = {}
         self._warmup: dict[Any, int] = {}
+        self._declared: dict[Any, Signals] = {}
+        self._streamed: set[Any] = set()  # feeds whose bars come one at a time
         for data in self.datas:
             self._prepare(data)
 
@@ -112,8 +131,20 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """
         return {}
 
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401 (parameters by attribute)
+        """Declare the decisions of one symbol: a pure function of its bars and the parameters.
+
+        Args:
+            bars: closed bars, oldest first.
+            p: parameters by attribute.
+        """
+        raise NotImplementedError
+
     def decide(self, data: bt.feed.DataBase) -> None:
         """Look at one symbol's closed bar and say where to be; orders execute at later bars."""
+        if data in self._declared:
+            self._follow(data, self._declared[data], len(data) - 1)
 
     def decide_all(self, ready: Sequence[bt.feed.DataBase]) -> None:
         """Decide for every symbol that has a new bar and ready indicators, in the order of the experiment."""
@@ -126,20 +157,35 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ what a strategy says
 
-    def enter_long(self, data: bt.feed.DataBase, *, weight: float | None = None, stop: float | None = None) -> None:
+    def enter_long(
+        self,
+        data: bt.feed.DataBase,
+        *,
+        weight: float | None = None,
+        stop: float | None = None,
+        take_profit: float | None = None,
+    ) -> None:
         """Be long; nothing happens where the symbol is long or on its way.
 
         Args:
             data: the symbol.
             weight: fraction of equity; the symbol's equal share of `target_fraction` when not given.
             stop: price of a protective stop order, kept at the size of the position.
+            take_profit: price of a limit order that takes the profit, kept likewise.
         """
-        self._desk.enter(data, self._capped(weight), stop=stop)
+        self._desk.enter(data, self._capped(weight), stop=stop, take_profit=take_profit)
 
-    def enter_short(self, data: bt.feed.DataBase, *, weight: float | None = None, stop: float | None = None) -> None:
+    def enter_short(
+        self,
+        data: bt.feed.DataBase,
+        *,
+        weight: float | None = None,
+        stop: float | None = None,
+        take_profit: float | None = None,
+    ) -> None:
         """Be short, or where `allow_short` is off only no longer long; arguments as of `enter_long`."""
         if self.p.allow_short:
-            self._desk.enter(data, -self._capped(weight), stop=stop)
+            self._desk.enter(data, -self._capped(weight), stop=stop, take_profit=take_profit)
         elif self.side(data) > 0:
             self.leave(data)
 
@@ -185,6 +231,23 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """The limits that this strategy's parameters mean; they can only tighten an experiment's."""
         return self.limits_for({name: getattr(self.p, name) for name in self.space.parameters})
 
+    # ------------------------------------------------------------------ what the engine asks
+
+    def warmup(self, data: bt.feed.DataBase) -> int:
+        """How many bars of a symbol there must be before the strategy decides about it."""
+        return self._warmup[data]
+
+    def wakes(self) -> Bools | None:
+        """At which bars of the run a declared strategy may act while it rests; None where every bar may matter."""
+        if len(self._declared) < len(self.datas) or not is_declared(type(self)):
+            return None
+        stamps = [np.array(data.lines.datetime.array[: data.buflen()]) for data in self.datas]
+        times = np.unique(np.concatenate(stamps))
+        awake = np.zeros(len(times), dtype=np.bool_)
+        for data, own in zip(self.datas, stamps, strict=True):
+            awake[np.searchsorted(times, own)] |= _acts(self._declared[data])
+        return awake
+
     # ------------------------------------------------------------------ what Backtrader calls
 
     def prenext(self) -> None:
@@ -207,6 +270,13 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     # ------------------------------------------------------------------ inside
 
     def _prepare(self, data: bt.feed.DataBase) -> None:
+        if _declares(type(self)):
+            self.ind[data], self._warmup[data] = SimpleNamespace(), 1
+            if data.buflen():
+                self._declare(data, data.buflen())
+            else:
+                self._streamed.add(data)
+            return
         made = self._lineiterators[self.IndType]
         others = list(made)
         lines = self.indicators(data)
@@ -216,6 +286,37 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
             # the symbol has fewer bars than its indicators need; Backtrader breaks when it computes these at once
             made[:] = others
 
+    def _declare(self, data: bt.feed.DataBase, count: int) -> None:
+        """Compute the declaration on the symbol's first `count` bars.
+
+        Once where all are loaded before the run, else again at every new bar.
+        """
+        signals = declare(type(self), _bars_of(data, count), self.p)
+        self._declared[data] = signals
+        self._warmup[data] = signals.ready + 1
+
+    def _follow(self, data: bt.feed.DataBase, signals: Signals, at: int) -> None:
+        """Do what the declaration says about one bar."""
+        side, close = self.side(data), data.close[0]
+        leaves = (side > 0 and signals.long_exit[at]) or (side < 0 and signals.short_exit[at])
+        stop = None if signals.stop is None else float(signals.stop[at])
+        profit = None if signals.take_profit is None else float(signals.take_profit[at])
+        if leaves and signals.exits_first:
+            self.leave(data)
+        elif signals.long_entry[at]:
+            self.enter_long(data, stop=_price(close, stop, -1), take_profit=_price(close, profit, 1))
+        elif signals.short_entry[at]:
+            self.enter_short(data, stop=_price(close, stop, 1), take_profit=_price(close, profit, -1))
+        elif leaves:
+            self.leave(data)
+        if signals.trail is not None:
+            self._trail(data, close, float(signals.trail[at]))
+
+    def _trail(self, data: bt.feed.DataBase, close: float, distance: float) -> None:
+        side, stop = self.side(data), self.stop_price(data)
+        if side and stop is not None and side * (close - side * distance - stop) > 0:
+            self.protect(data, close - side * distance)
+
     def _step(self) -> None:
         seen = self._seen
         fresh = []
@@ -224,13 +325,43 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
             if bars > seen[data]:
                 seen[data] = bars
                 fresh.append(data)
+                if data in self._streamed:
+                    self._declare(data, bars)
                 self._desk.settle(data)
         ready = [data for data in fresh if seen[data] >= self._warmup[data] and math.isfinite(data.close[0])]
         if ready:
             self.decide_all(ready)
         for data in fresh:
             self._desk.end_bar(data)
+        self.resting = self._desk.resting
 
     def _capped(self, weight: float | None) -> float:
         wanted = self.p.target_fraction / self.positions_at_most() if weight is None else weight
         return float(min(wanted, self.p.max_position_size, self.p.max_concentration))
+
+
+def is_declared(cls: type[bt.Strategy]) -> bool:
+    """Whether a strategy declares its decisions, and nothing but the declaration decides."""
+    return _declares(cls) and all(getattr(cls, name) is getattr(BaseStrategy, name) for name in _DRIVEN)
+
+
+def _declares(cls: type[bt.Strategy]) -> bool:
+    return issubclass(cls, BaseStrategy) and cls.signals.__func__ is not BaseStrategy.signals.__func__  # type: ignore[attr-defined]
+
+
+def _bars_of(data: bt.feed.DataBase, count: int) -> Bars:
+    """The first `count` bars of a feed."""
+    columns = {
+        name: np.array(getattr(data.lines, name).array[:count], dtype=np.float64)
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    return Bars(data._name, **columns)
+
+
+def _acts(signals: Signals) -> Bools:
+    acts: Bools = signals.long_entry | signals.short_entry | signals.long_exit | signals.short_exit
+    return acts
+
+
+def _price(close: float, distance: float | None, direction: int) -> float | None:
+    return None if distance is None else close + direction * distance

@@ -9,11 +9,13 @@ to that one only; the look-ahead check proves it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from strategies.errors import StrategyError
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -22,6 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REMEMBERED_BYTES = 64 * 2**20
+_DECISIONS = ("long_entry", "short_entry", "long_exit", "short_exit")
 
 
 class Bars:
@@ -98,6 +101,39 @@ class Signals:
     trail: Floats | None = None
     take_profit: Floats | None = None
     exits_first: bool = False
+
+
+class Declares(Protocol):
+    """A strategy class that declares its decisions."""
+
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
+        """See `BaseStrategy.signals`."""
+
+
+def declare(strategy: type[Declares], bars: Bars, p: Any) -> Signals:  # noqa: ANN401
+    """What a strategy declares about a symbol, checked.
+
+    Args:
+        strategy: whose declaration.
+        bars: closed bars, oldest first.
+        p: parameters by attribute.
+
+    Raises:
+        StrategyError: an array has another length than the bars, or truth values are something else.
+    """
+    signals = strategy.signals(bars, p)
+    for field in fields(signals):
+        value = getattr(signals, field.name)
+        if not isinstance(value, np.ndarray):
+            continue
+        wanted = np.bool_ if field.name in _DECISIONS else np.float64
+        if value.shape != (len(bars),) or value.dtype != wanted:
+            raise StrategyError(
+                f"{strategy.__name__}.signals: {field.name} is {value.dtype} of shape {value.shape} for {bars.symbol},"
+                f" not {np.dtype(wanted)} of shape ({len(bars)},)."
+            )
+    return signals
 
 
 def _known_by(value: Any) -> Hashable:  # noqa: ANN401

@@ -12,7 +12,8 @@ A strategy says which side it wants to be on; the desk works until the position 
   times. An entry that risk or the broker refused is given up. An exit is never given up.
 - From one side to the other is one order, so that a reversal costs one commission. If it is refused, the old
   position is closed.
-- A protective stop has the size of the position, from the first partial fill on, and goes when the position goes.
+- A protective stop has the size of the position, from the first partial fill on, and goes when the position goes; so
+  does a limit order that takes the profit. Both are marked `reduces_only`: together they never go through zero.
 """
 
 import math
@@ -40,11 +41,12 @@ class _Wish:
 
 
 @dataclass(slots=True)
-class _Stop:
-    """The protective stop of the position on `side`."""
+class _Exit:
+    """A protective order of the position on `side`: its stop, or the limit order that takes its profit."""
 
     price: float
     side: int
+    kind: int
     order: Any = None
 
 
@@ -60,7 +62,8 @@ class OrderDesk:
         self._strategy = strategy
         self._cash_reserve = cash_reserve
         self._wishes: dict[Any, _Wish] = {}
-        self._stops: dict[Any, _Stop] = {}
+        self._stops: dict[Any, _Exit] = {}
+        self._profits: dict[Any, _Exit] = {}
         self._sent: dict[Any, list[Any]] = {}
 
     def side(self, data: bt.feed.DataBase) -> int:
@@ -72,18 +75,28 @@ class OrderDesk:
         """Whether the symbol is on its way: something wanted is not there yet."""
         return data in self._wishes
 
-    def enter(self, data: bt.feed.DataBase, weight: float, *, stop: float | None = None) -> None:
-        """Be on the side of `weight`, a signed fraction of equity, with a protective stop at the price `stop`.
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is on its way and no position has an order that protects it."""
+        return not (self._wishes or self._stops or self._profits)
 
-        Does nothing while the symbol is on that side or on its way to it.
+    def enter(
+        self, data: bt.feed.DataBase, weight: float, *, stop: float | None = None, take_profit: float | None = None
+    ) -> None:
+        """Be on the side of `weight`, a signed fraction of equity.
+
+        A protective stop is kept at the price `stop`, a limit order at the price `take_profit`, where given. Does
+        nothing while the symbol is on that side or on its way to it.
         """
         side = _sign(weight)
         if not side or self.side(data) == side:
             return
         self._wishes[data] = _Wish(weight)
-        self._stops.pop(data, None)
+        self._unprotect(data)
         if stop is not None:
-            self._stops[data] = _Stop(stop, side)
+            self._stops[data] = _Exit(stop, side, bt.Order.Stop)
+        if take_profit is not None:
+            self._profits[data] = _Exit(take_profit, side, bt.Order.Limit)
         self.pursue(data)
 
     def leave(self, data: bt.feed.DataBase) -> None:
@@ -91,7 +104,7 @@ class OrderDesk:
         if not self.side(data):
             return
         self._wishes[data] = _Wish(0.0)
-        self._stops.pop(data, None)
+        self._unprotect(data)
         self.pursue(data)
 
     def protect(self, data: bt.feed.DataBase, price: float) -> None:
@@ -101,7 +114,7 @@ class OrderDesk:
         """
         side = self.side(data)
         if side:
-            self._stops.setdefault(data, _Stop(price, side)).price = price
+            self._stops.setdefault(data, _Exit(price, side, bt.Order.Stop)).price = price
 
     def stop_price(self, data: bt.feed.DataBase) -> float | None:
         """Where the protective stop is; None without one."""
@@ -133,14 +146,14 @@ class OrderDesk:
     def end_bar(self, data: bt.feed.DataBase) -> None:
         """When the bar's decisions are made: send what had to wait, bring the stop into step with the position."""
         self.pursue(data)
-        self._keep_stop(data)
+        self._keep_exits(data)
 
     def on_order(self, data: bt.feed.DataBase) -> None:
         """React between bars to news of an order: a fill wants its stop, a cancellation may free the way."""
         wish = self._wishes.get(data)
         if wish is not None and wish.order is None and not self._working(data):
             self.pursue(data)
-        self._keep_stop(data)
+        self._keep_exits(data)
 
     # ------------------------------------------------------------------ orders
 
@@ -206,31 +219,38 @@ class OrderDesk:
                 cash -= (missing if missing > 0 else sold) * data.close[0]
         return cash
 
-    # ------------------------------------------------------------------ stops
+    # ------------------------------------------------------------------ protection
 
-    def _keep_stop(self, data: bt.feed.DataBase) -> None:
-        """Keep the stop order equal to the position it protects."""
-        stop = self._stops.get(data)
-        if stop is None:
+    def _unprotect(self, data: bt.feed.DataBase) -> None:
+        """Forget what protected the symbol; its orders are withdrawn with the others."""
+        self._stops.pop(data, None)
+        self._profits.pop(data, None)
+
+    def _keep_exits(self, data: bt.feed.DataBase) -> None:
+        """Keep the stop and the limit order equal to the position they protect."""
+        exits = [kept[data] for kept in (self._stops, self._profits) if data in kept]
+        if not exits:
             return
         held = self._held(data)
-        if any(order is not stop.order and order.executed.remsize * held < 0 for order in self._working(data)):
+        own = [kept.order for kept in exits]
+        if any(order not in own and order.executed.remsize * held < 0 for order in self._working(data)):
             return  # an exit still works, perhaps a cancelled one: a stop beside it would sell the same shares twice
-        if held * stop.side > 0:
-            self._renew_stop(data, stop, -held)
+        if held * exits[0].side > 0:
+            for kept in exits:
+                self._renew(data, kept, -held)
         elif data not in self._wishes:
-            del self._stops[data]
+            self._unprotect(data)
             self._withdrawn(data)
 
-    def _renew_stop(self, data: bt.feed.DataBase, stop: _Stop, size: float) -> None:
-        order = stop.order
+    def _renew(self, data: bt.feed.DataBase, kept: _Exit, size: float) -> None:
+        order = kept.order
         if order is not None and order.alive():
-            if math.isclose(order.executed.remsize, size) and order.created.price == stop.price:
+            if math.isclose(order.executed.remsize, size) and order.created.price == kept.price:
                 return
             self._strategy.cancel(order)
             if order.alive():
                 return
-        stop.order = self._order(data, size, exectype=bt.Order.Stop, price=stop.price)
+        kept.order = self._order(data, size, exectype=kept.kind, price=kept.price, reduces_only=True)
 
 
 def _sign(number: float) -> int:

@@ -4,12 +4,11 @@ Belongs here: the crossover strategy that the examples and the documentation use
 following (see `timing` and `breakout`).
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import backtrader as bt
-
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Bars, Signals
+from strategies.indicators import crossover, sma
 from strategies.parameters import Constraint, Int, ParameterSpace
 
 
@@ -35,16 +34,11 @@ class SMACrossover(BaseStrategy):
         (Constraint("sma_short < sma_long"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The sign of a crossing at this bar."""
-        short = bt.ind.SMA(data.close, period=self.p.sma_short)
-        long = bt.ind.SMA(data.close, period=self.p.sma_long)
-        return {"crossing": bt.ind.CrossOver(short, long)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
-        """Follow the crossing."""
-        crossing = self.ind[data].crossing[0]
-        if crossing > 0:
-            self.enter_long(data)
-        elif crossing < 0:
-            self.enter_short(data)
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
+        """Follow the crossings of the two averages."""
+        short = bars.compute(sma, bars.close, p.sma_short)
+        long = bars.compute(sma, bars.close, p.sma_long)
+        crossing = crossover(short, long)
+        up, down = crossing > 0.0, crossing < 0.0
+        return Signals(p.sma_long, long_entry=up, short_entry=down, long_exit=down, short_exit=up)

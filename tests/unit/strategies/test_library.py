@@ -114,6 +114,11 @@ def test_every_line_is_a_number_at_the_first_decision(name):
             for data in ready:
                 for line in vars(self.ind[data]).values():
                     seen.extend(one[0] for one in line.lines)
+                if data in self._declared:
+                    signals, at = self._declared[data], len(data) - 1
+                    seen.append(signals.ready)
+                    distances = (signals.stop, signals.trail, signals.take_profit)
+                    seen.extend(float(distance[at]) for distance in distances if distance is not None)
             super().decide_all(ready)
 
     run(Looking, market(name), **FAST.get(name, {}))
