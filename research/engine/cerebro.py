@@ -73,6 +73,15 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         super().__init__()
         self.engine = "vanilla"
         self.reason: str | None = "Nothing has run yet."
+        self._fast_run: _Run | None = None
+
+    def setbroker(self, broker: bt.BrokerBase) -> None:
+        """As Backtrader's, also while bars run."""
+        super().setbroker(broker)
+        if self._fast_run is not None:
+            self._fast_run.surrender()
+
+    broker = property(bt.Cerebro.getbroker, setbroker)
 
     def run(self, **kwargs: object) -> list[bt.Strategy]:
         """As Backtrader's `run`."""
@@ -95,11 +104,12 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         strategy = runstrats[0]
         strategy._once()
         strategy.reset()
-        run = _Run(self, strategy)
+        self._fast_run = run = _Run(self, strategy)
         try:
             run.begin()
             go_on = run.bars()
         finally:
+            self._fast_run = None
             run.end()
         if go_on:
             self._go_on(strategy)
@@ -127,6 +137,21 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
 
 class _Surrender:
     """The value of Cerebro's stop flag that ends the fast loop but not the run."""
+
+
+class _Watched(list[LineRoot]):
+    """The strategy's indicators or observers during a run: one more makes Backtrader's own loop go on."""
+
+    def __init__(self, made: list[LineRoot], before_change: Callable[[], None]) -> None:
+        super().__init__(made)
+        self._made = made
+        self._before_change = before_change
+
+    def append(self, one: LineRoot) -> None:
+        """Add one, here and to the list that was there before the run."""
+        self._before_change()
+        self._made.append(one)
+        super().append(one)
 
 
 class _Schedule:
@@ -172,8 +197,9 @@ class _Run:
         self._now: Clock = [-1]  # the step as the strategy knows it; moves last
         self._early: list[Clock] = []  # of each feed
         self._late: list[Clock] = []  # of the indicators on each feed
+        self._iterators: dict[int, list[LineRoot]] = {}  # indicators and observers of the strategy
         self._others: list[LineRoot] = []  # indicators that move by themselves
-        self._clocked = Clocked(self._surrender, NaiveTimes(self._schedule.times))
+        self._clocked = Clocked(self._surrendered, NaiveTimes(self._schedule.times))
         self._surrendered_at = -1
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
@@ -185,7 +211,10 @@ class _Run:
 
     def begin(self) -> None:
         """Take the objects over until `end`."""
+        iterators = self._strategy._lineiterators
+        self._iterators = {kind: iterators[kind] for kind in (bt.LineIterator.IndType, bt.LineIterator.ObsType)}
         self._follow()
+        iterators.update((kind, _Watched(made, self.surrender)) for kind, made in self._iterators.items())
         broker = self._broker
         if isinstance(broker, PatientBroker) and broker.lazy() is None:
             self._due = broker.watch(self._bar) or self._due
@@ -194,6 +223,7 @@ class _Run:
     def end(self) -> None:
         """Give the objects back; also after an exception."""
         self._clocked.release()
+        self._strategy._lineiterators.update(self._iterators)
 
     # ---------------------------------------------------------------- who follows which clock
 
@@ -236,7 +266,12 @@ class _Run:
         elif isinstance(thing, LineSeries):
             self._clocked.follow_series(thing, clock)
 
-    def _surrender(self) -> None:
+    def surrender(self) -> None:
+        """Something happens that only Backtrader's own loop can go on from."""
+        self._clocked.surrender()
+
+    def _surrendered(self) -> None:
+        self._strategy._lineiterators.update(self._iterators)
         self._surrendered_at = self._now[0]
         if not self._cerebro._event_stop:
             self._cerebro._event_stop = _Surrender
@@ -247,7 +282,7 @@ class _Run:
         """All bars, or those until the run is stopped.
 
         Returns:
-            Whether Backtrader's own loop has to go on from here, because the strategy moved a line by itself.
+            Whether Backtrader's own loop has to go on from here, because the strategy did what only that can follow.
         """
         try:
             step = self._steps()
@@ -259,12 +294,12 @@ class _Run:
 
     def _steps(self) -> int:
         """The last step that began."""
-        strategy, schedule = self._strategy, self._schedule
+        schedule = self._schedule
         ready, count = schedule.ready, len(schedule.times)
         if self._wakes is not None and not (self._others or self._listeners or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
         for step, status in enumerate(schedule.statuses[:ready].tolist()):
-            self._step(step, strategy.prenext if status else strategy.nextstart, status)
+            self._step(step, status)
             if self._cerebro._event_stop:
                 return step
         return self._loop()(ready, count)
@@ -277,7 +312,7 @@ class _Run:
         return self._quick if self._schedule.bars is None else self._quick_apart
 
     def _unfinished(self, step: int) -> bool:
-        """After the loop: finish a bar at which the strategy took its lines back before it had seen the bar."""
+        """After the loop: finish a bar at which the objects were given back before the strategy had seen the bar."""
         cerebro = self._cerebro
         if cerebro._event_stop is not _Surrender:
             return False
@@ -288,18 +323,19 @@ class _Run:
 
     def _attended(self, first: int, count: int) -> int:
         """The loop where others than the strategy look at every bar; returns the last step."""
-        cerebro, following = self._cerebro, self._strategy.next
+        cerebro = self._cerebro
         step = first - 1
         for step in range(first, count):
-            self._step(step, following, -1)
+            self._step(step, -1)
             if cerebro._event_stop:
                 break
         return step
 
     def _quick(self, step: int, count: int) -> int:
         """The loop where nobody but the strategy looks at bars and all feeds move together; returns the last step."""
-        cerebro, broker, following, due = self._cerebro, self._broker, self._strategy.next, self._due
+        cerebro, broker, strategy, due = self._cerebro, self._broker, self._strategy, self._due
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
+        following, own = strategy.next, vars(strategy)  # a strategy may put another method in the place of its `next`
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
         while step < count:
             quiet_until = min(due[0], count)
@@ -309,15 +345,19 @@ class _Run:
                 bar[0] = now[0] = step
                 broker.stale = True
                 add_time(times[step])
-                following()
+                if "next" in own:
+                    strategy.next()
+                else:
+                    following()
                 if cerebro._event_stop:
+                    self._tell_analyzers(-1)
                     return step
             else:
                 step = max(step, quiet_until)
                 if step >= count:
                     break
             bar[0] = step
-            self._busy(step, following, -1)
+            self._busy(step, -1)
             if cerebro._event_stop:
                 return step
             step += 1
@@ -325,19 +365,25 @@ class _Run:
 
     def _quick_apart(self, step: int, count: int) -> int:
         """As `_quick`, where feeds have times of their own."""
-        cerebro, broker, following, due = self._cerebro, self._broker, self._strategy.next, self._due
+        cerebro, broker, strategy, due = self._cerebro, self._broker, self._strategy, self._due
         arrive, moves = self._arrive, list(zip(self._early, self._schedule.bars or (), strict=True))
+        following, own = strategy.next, vars(strategy)  # a strategy may put another method in the place of its `next`
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
             self._bar[0] = step
             for clock, bars in moves:
                 clock[0] = bars[step]
             if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
-                self._busy(step, following, -1)
+                self._busy(step, -1)
             else:
                 broker.stale = True
                 arrive(step)
-                following()
+                if "next" in own:
+                    strategy.next()
+                else:
+                    following()
+                if cerebro._event_stop:
+                    self._tell_analyzers(-1)
             if cerebro._event_stop:
                 return step
         return count - 1
@@ -359,9 +405,7 @@ class _Run:
                 self._pass_over(step, awake)
                 step = awake
                 continue
-            status = -1 if step >= ready else int(statuses[step])
-            call = strategy.next if status < 0 else strategy.prenext if status else strategy.nextstart
-            self._step(step, call, status)
+            self._step(step, -1 if step >= ready else int(statuses[step]))
             if cerebro._event_stop:
                 return step
             step += 1
@@ -378,14 +422,14 @@ class _Run:
         for number, (early, late) in enumerate(zip(self._early, self._late, strict=True)):
             early[0] = late[0] = last if self._schedule.bars is None else self._schedule.bars[number][last]
 
-    def _step(self, step: int, call: Callable[[], None], status: int) -> None:
-        """One bar; `call` is the strategy's `prenext`, `nextstart` or `next`."""
+    def _step(self, step: int, status: int) -> None:
+        """One bar of this minimum-period status."""
         self._bar[0] = step
         if self._schedule.bars is not None:
             for clock, bars in zip(self._early, self._schedule.bars, strict=True):
                 clock[0] = bars[step]
         if any(self._work) or self._due[0] <= step:
-            self._busy(step, call, status)
+            self._busy(step, status)
             return
         self._broker.stale = True
         self._arrive(step)
@@ -393,10 +437,10 @@ class _Run:
             self._telling = True
             self._tell_cash()
             self._telling = False
-        call()
+        self._call(status)
         self._tell_analyzers(status)
 
-    def _busy(self, step: int, call: Callable[[], None], status: int) -> None:
+    def _busy(self, step: int, status: int) -> None:
         """What is left of a bar after the feeds have moved, where the broker has work."""
         strategy = self._strategy
         self._cerebro._brokernotify()
@@ -407,7 +451,7 @@ class _Run:
             self._telling = True
             strategy._notify()
             self._telling = False
-        call()
+        self._call(status)
         self._tell_analyzers(status)
         strategy.clear()
 
@@ -424,6 +468,16 @@ class _Run:
         for add_value in self._add_values[:-1]:
             add_value(_NAN)
         self._add_time(self._schedule.times[step])
+
+    def _call(self, status: int) -> None:
+        """The strategy's turn; it may have put another method in the place of its `next`."""
+        strategy = self._strategy
+        if status < 0:
+            strategy.next()
+        elif status == 0:
+            strategy.nextstart()
+        else:
+            strategy.prenext()
 
     def _tell_cash(self) -> None:
         broker = self._broker
@@ -443,6 +497,8 @@ class _Run:
                 analyzer._nextstart()
             else:
                 analyzer._prenext()
+        if self._clocked.released:  # then there may be an observer by now
+            self._strategy._next_observers(status, once=True)
 
 
 def _appends(strategy: bt.Strategy) -> list[Callable[[float], None]]:

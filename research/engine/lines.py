@@ -117,7 +117,7 @@ class Clocked:
                     del own[name]
 
     def surrender(self) -> None:
-        """User code is about to move a line by itself."""
+        """User code is about to do what only Backtrader's own loop can go on from."""
         if not self.released:
             self.release()
             self._on_release()

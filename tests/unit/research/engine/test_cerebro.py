@@ -530,3 +530,62 @@ def test_optimization_runs_every_strategy_on_the_fast_loop() -> None:
         results.append([repr(result[0].analyzers[0].get_analysis()) for result in cerebro.run()])
     assert results[0] == results[1]
     assert cerebro.engine == "fast"
+
+
+class Seen(bt.Observer):
+    lines = ("seen",)
+
+    def next(self) -> None:
+        self.lines.seen[0] = len(self._owner)
+
+
+class Changes(Reader):
+    """Becomes another in the middle of the run: Python and Backtrader let it."""
+
+    params = (("how", ""),)
+
+    def next(self) -> None:
+        super().next()
+        if len(self) == 40:
+            getattr(self, self.p.how)()
+
+    def another_next(self) -> None:
+        self.next = self.calm
+
+    def calm(self) -> None:
+        self.read("calm")
+
+    def another_broker(self) -> None:
+        self.read("old broker")
+        self.broker = self.cerebro.broker = bt.brokers.BackBroker(cash=777.0)
+        self.read("new broker")
+
+    def another_indicator(self) -> None:
+        self.others.append(bt.ind.SMA(self.data.close, period=3))
+
+    def another_operation(self) -> None:
+        self.note(outcome(lambda s: s.data.close(-1)[0], self))
+
+    def another_observer(self) -> None:
+        self._addobserver(False, Seen)
+
+    def read(self, where: str) -> None:
+        self.note([outcome(lambda s, other=other: other[0], self) for other in self.others], *map(len, self.others))
+        others, self.others = self.others, []
+        super().read(where)
+        self.others = others
+
+
+@pytest.mark.parametrize(
+    "how", ["another_next", "another_broker", "another_indicator", "another_operation", "another_observer"]
+)
+@pytest.mark.parametrize("frames", [ALIGNED, APART], ids=["one", "apart"])
+def test_a_strategy_that_changes_itself_in_the_middle_is_followed(how: str, frames: list[pd.DataFrame]) -> None:
+    slow, fast = both(Changes, frames, how=how)
+    assert len(fast.log) == len(slow.log)
+    for expected, found in zip(slow.log, fast.log, strict=True):
+        assert found == expected
+    assert state(fast) == state(slow)
+    assert exact(fast.stats[-1].lines.seen.array if len(fast.stats) else 0) == exact(
+        slow.stats[-1].lines.seen.array if len(slow.stats) else 0
+    )
