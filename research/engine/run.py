@@ -34,6 +34,7 @@ from research.simulated_broker import SimulatedBroker
 from research.trades import trades_from_fills
 from risk.guard import RiskGuard
 from risk.limits import Limits
+from strategies.base_strategy import BaseStrategy
 from strategies.errors import StrategyError
 from strategies.registry import load_strategy, resolve_params
 from warehouse.calendar import TradingCalendar, get_calendar
@@ -279,8 +280,9 @@ def _run(cerebro: bt.Cerebro, prepared: PreparedRun) -> None:
 
 def _warmed_up(cerebro: bt.Cerebro, prepared: PreparedRun) -> datetime | None:
     """When every symbol had the bars that the strategy's indicators need, or None if that never was."""
-    moments = []
-    for data, needed in zip(cerebro.datas, cerebro.runningstrats[0]._minperiods, strict=True):
+    strategy, moments = cerebro.runningstrats[0], []
+    for data, period in zip(cerebro.datas, strategy._minperiods, strict=True):
+        needed = max(period, strategy.warmup(data)) if isinstance(strategy, BaseStrategy) else period
         bars = prepared.bars[data._name]
         if len(bars) < needed:
             return None
