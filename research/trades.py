@@ -8,27 +8,27 @@ ends one trade and begins the next, and its commission is shared between the two
 the last close.
 """
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from research.feed import SymbolBars
 from research.run_output import TRADES_SCHEMA
+from warehouse.schema import UTC_US
 
 _FLAT = 1e-9  # shares; sums of fractional quantities are not exact
 
 
 @dataclass(slots=True)
 class _Position:
-    """A trade while it grows. Quantities are positive, `direction` is +1 long, -1 short."""
+    """A trade while it grows. Quantities are positive, `direction` is +1 long, -1 short, times are microseconds UTC."""
 
     symbol: str
     direction: int
-    entry_ts: datetime
+    entry_ts: int
     entered: float = 0.0
     paid: float = 0.0
     left: float = 0.0
@@ -48,9 +48,9 @@ class _Position:
         self.left += quantity
         self.received += quantity * price
 
-    def row(self, exit_ts: datetime | None, bars: SymbolBars) -> dict[str, Any]:
+    def row(self, exit_ts: int | None, bars: SymbolBars) -> dict[str, Any]:
         """The trade as a row of TRADES_SCHEMA; what is still held counts at the last close."""
-        worth = self.received + (0.0 if exit_ts else self.held * float(bars.close[-1]))
+        worth = self.received + (0.0 if exit_ts is not None else self.held * float(bars.close[-1]))
         gross = self.direction * (worth - self.paid)
         return {
             "symbol": self.symbol,
@@ -79,15 +79,25 @@ def trades_from_fills(fills: pa.Table, bars: Mapping[str, SymbolBars]) -> tuple[
     closed: list[dict[str, Any]] = []
     still_open: list[dict[str, Any]] = []
     positions: dict[str, _Position] = {}
-    for row in fills.to_pylist():
+    plain = fills.set_column(fills.column_names.index("ts"), "ts", fills["ts"].cast(pa.int64()))
+    for row in plain.to_pylist():
         for trade, exit_ts in _apply(row, positions):
             closed.append(trade.row(exit_ts, bars[trade.symbol]))
     still_open.extend(position.row(None, bars[symbol]) for symbol, position in positions.items())
     still_open.sort(key=lambda trade: (trade["entry_ts"], trade["symbol"]))
-    return pa.Table.from_pylist(closed, TRADES_SCHEMA), pa.Table.from_pylist(still_open, TRADES_SCHEMA)
+    return _table(closed), _table(still_open)
 
 
-def _apply(fill: Mapping[str, Any], positions: dict[str, _Position]) -> Iterator[tuple[_Position, datetime]]:
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    columns = [(field, [row[field.name] for row in rows]) for field in TRADES_SCHEMA]
+    arrays = [
+        pa.array(column, pa.int64()).cast(UTC_US) if field.type == UTC_US else pa.array(column, field.type)
+        for field, column in columns
+    ]
+    return pa.table(arrays, schema=TRADES_SCHEMA)
+
+
+def _apply(fill: Mapping[str, Any], positions: dict[str, _Position]) -> Iterator[tuple[_Position, int]]:
     """Book one fill; yields the trade it ends, if any."""
     symbol, price, quantity = fill["symbol"], fill["price"], fill["quantity"]
     direction = 1 if fill["side"] == "buy" else -1
@@ -109,11 +119,7 @@ def _apply(fill: Mapping[str, Any], positions: dict[str, _Position]) -> Iterator
         position.fills += 1
 
 
-def _bars_between(bars: SymbolBars, entry: datetime, leaving: datetime | None) -> int:
-    first = np.searchsorted(bars.ts, _microseconds(entry))
-    last = len(bars) - 1 if leaving is None else np.searchsorted(bars.ts, _microseconds(leaving))
-    return int(last - first)
-
-
-def _microseconds(moment: datetime) -> int:
-    return int(np.datetime64(moment.replace(tzinfo=None), "us").astype(np.int64))
+def _bars_between(bars: SymbolBars, entry: int, leaving: int | None) -> int:
+    first = bisect_left(bars.ts, entry)
+    last = len(bars) - 1 if leaving is None else bisect_left(bars.ts, leaving)
+    return last - first
