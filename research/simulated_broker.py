@@ -511,6 +511,10 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             record.final_bar = self._bar
             if not order.alive():
                 self._live.pop(order.ref, None)
+        self._tell(order)
+
+    def _tell(self, order: Order) -> None:
+        """Queue what an order is now, as Backtrader does."""
         super().notify(order)
 
     def cancel(self, order: Order, bracket: bool = False) -> bool:

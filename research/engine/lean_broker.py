@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any, Final
 
 import backtrader as bt
-from backtrader.order import Order
+from backtrader.order import Order, OrderData
 
 from broker.costs import CostModel
 from research.clock import Clock
@@ -156,6 +156,18 @@ class LeanBroker(SimulatedBroker):
         return self._earns or not self.cash >= 0 or any(position.size < 0 for position in self.positions.values())
 
     # ---------------------------------------------------------------- orders
+
+    def submit(self, order: Order, check: bool = True) -> Order:
+        """See `SimulatedBroker`. What an order looks up among its parameters at every use becomes its own."""
+        order.__dict__ = {**order.params.__dict__, **order.__dict__}
+        return super().submit(order, check)
+
+    def _tell(self, order: Order) -> None:
+        told, executed = object.__new__(type(order)), object.__new__(OrderData)
+        order.executed.markpending()
+        executed.__dict__ = order.executed.__dict__.copy()
+        told.__dict__ = {**order.__dict__, "executed": executed}
+        self.notifs.append(told)
 
     def check_submitted(self) -> None:
         """See Backtrader; where the cash is ample for all of them, nobody reckons how much each one leaves."""
