@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any, Final
 
 import backtrader as bt
+import numpy as np
 from backtrader.order import Order, OrderData
 
 from broker.costs import CostModel
@@ -30,7 +31,8 @@ _WAITING: Final = frozenset({Order.Limit, Order.Stop, Order.StopLimit, Order.Sto
 _TRAILING: Final = frozenset({Order.StopTrail, Order.StopTrailLimit})
 _ALIVE: Final = frozenset({Order.Created, Order.Submitted, Order.Partial, Order.Accepted})
 _Prices = tuple[float, float, float, float, float]  # time (day number), open, high, low, close
-_NO_PRICES: Final[tuple[int, _Prices]] = (-1, (math.nan,) * 5)
+_Column = Sequence[float]
+_Columns = tuple[list[int] | None, _Column, _Column, _Column, _Column, _Column]  # bar of the symbol at each, prices
 
 
 class _LeanCommissions(Commissions):
@@ -71,7 +73,8 @@ class LeanBroker(SimulatedBroker):
         self._quiet = QuietBars(clock, guard, bars)
         self._follows = False
         self._due = [0]
-        self._seen: dict[Any, tuple[int, _Prices]] = {}  # data -> bar, prices
+        self._bars = bars
+        self._columns: dict[Any, _Columns] = {}
 
     def _make_commissions(self) -> Commissions:
         made = _LeanCommissions(self._charges)
@@ -197,41 +200,39 @@ class LeanBroker(SimulatedBroker):
 
     def _work_orders(self) -> None:
         """Give every pending order one chance on this bar; those that cannot but wait keep their place."""
-        pending, records = self.pending, self._records
+        if not self._follows:
+            super()._work_orders()
+            return
+        pending, records, bar = self.pending, self._records, self._bar
+        now = self._clock.numbers[bar]
+        today: dict[Any, _Prices] = {}
         pending.append(None)
         while (order := pending.popleft()) is not None:
-            if order.ref in records and self._waits(order, records[order.ref].newest_bar):
-                pending.append(order)
-            else:
-                self._work_order(order)
+            record, data = records.get(order.ref), order.data
+            if record is not None and order.exectype in _WAITING and order.status in _ALIVE and not order.triggered:
+                prices = today.get(data)
+                if prices is None:
+                    prices = today[data] = self._prices(data, bar)
+                if _waits(order, record.newest_bar, now, prices):
+                    pending.append(order)
+                    continue
+            self._work_order(order)
 
-    def _waits(self, order: Order, newest_bar: float) -> bool:
-        """Whether nothing can become of an order at this bar; a trailing stop that waits is moved."""
-        kind, data = order.exectype, order.data
-        if kind not in _WAITING or order.triggered or order.status not in _ALIVE:
-            return False
-        now, open_, high, low, close = self._prices(data)
-        if order.valid and now > order.valid:
-            return False
-        if not order._active or now != self._clock.numbers[self._bar] or not now > newest_bar:
-            return True
-        created = order.created
-        price = created.price
-        if kind == Order.Limit:
-            return bool(price < low and price < open_ if order.ordtype == Order.Buy else price > high and price > open_)
-        waits = high < price and open_ < price if order.ordtype == Order.Buy else low > price and open_ > price
-        if waits and kind in _TRAILING:
-            order.trailadjust(close)
-        return bool(waits)
+    def _prices(self, data: bt.feed.DataBase, bar: int) -> _Prices:
+        """A symbol's newest prices at a bar of the run."""
+        columns = self._columns.get(data)
+        if columns is None:
+            columns = self._columns[data] = self._columns_of(data)
+        positions, times, opens, highs, lows, closes = columns
+        at = bar if positions is None else positions[bar]
+        return times[at], opens[at], highs[at], lows[at], closes[at]
 
-    def _prices(self, data: bt.feed.DataBase) -> _Prices:
-        """Of a symbol's present bar."""
-        at, prices = self._seen.get(data, _NO_PRICES)
-        if at != self._bar:
-            lines = data.lines
-            prices = lines.datetime[0], lines.open[0], lines.high[0], lines.low[0], lines.close[0]
-            self._seen[data] = self._bar, prices
-        return prices
+    def _columns_of(self, data: bt.feed.DataBase) -> _Columns:
+        lines, times = data.lines, self._bars[data._name].ts
+        shared = len(times) == len(self._clock)
+        positions = None if shared else (np.searchsorted(times, self._clock.ts, side="right") - 1).tolist()
+        arrays = [line.array for line in (lines.datetime, lines.open, lines.high, lines.low, lines.close)]
+        return positions, *arrays
 
     # ---------------------------------------------------------------- values, when they are read
 
@@ -285,3 +286,27 @@ class LeanBroker(SimulatedBroker):
         if self.stale:
             self._bring_up_to_date()
         super().add_cash(cash)
+
+
+def _waits(order: Order, newest_bar: float, now: float, prices: _Prices) -> bool:
+    """Whether nothing can become of an order with a price at this bar; a trailing stop that waits is moved.
+
+    Args:
+        order: a limit or stop order, alive, not triggered.
+        newest_bar: the newest bar known when it was submitted, a day number like `now`.
+        now: time of the bar.
+        prices: the newest ones of its symbol.
+    """
+    time, open_, high, low, close = prices
+    if order.valid and time > order.valid:
+        return False
+    if not order._active or time != now or not time > newest_bar:
+        return True
+    price, buys = order.created.price, order.ordtype == Order.Buy
+    if (order.exectype == Order.Limit) is buys:  # waits for prices to fall to it, or below
+        waits: bool = price < low and price < open_
+    else:
+        waits = price > high and price > open_
+    if waits and order.exectype in _TRAILING:
+        order.trailadjust(close)
+    return waits
