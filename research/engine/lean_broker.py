@@ -124,8 +124,9 @@ class LeanBroker(SimulatedBroker):
         if not self._follows:
             super().next()
             return
-        bar, quiet = self._bar, self._quiet
-        quiet.end(bar)
+        bar, quiet = self._step[0], self._quiet
+        if quiet.marks:
+            quiet.end(bar)
         if self._clock.days_passed[bar] and self.bears_interest():
             self._book_interest(bar)
         while self._toactivate:
@@ -142,11 +143,8 @@ class LeanBroker(SimulatedBroker):
             halt = self._guard.mark_equity(self._value, self._clock.time(bar))
             if halt is not HaltState.ACTIVE or self._halt is not HaltState.ACTIVE:
                 self._enforce(halt)
-        self._due[0] = quiet.begin(self, bar)
-
-    def busy(self) -> bool:
-        """Whether the next bar must be looked at, whatever it brings."""
-        return self._halt is not HaltState.ACTIVE or any(self.work())
+        restless = self.pending or self.notifs or self._halt is not HaltState.ACTIVE
+        self._due[0] = bar + 1 if restless else quiet.begin(self, bar)
 
     def invested(self) -> bool:
         """Whether there is any position."""

@@ -71,8 +71,7 @@ class QuietBars:
 
     def begin(self, broker: "LeanBroker", bar: int) -> int:
         """The first bar after `bar`, which is over, at which the broker must be asked though it has no work."""
-        self._marked, self._ahead = bar, None
-        if broker.busy() or not math.isfinite(broker.cash):
+        if not math.isfinite(broker.cash):
             return bar + 1
         due = self._next_session(bar) if broker.bears_interest() else NEVER
         if self.marks:
@@ -84,10 +83,13 @@ class QuietBars:
         return due
 
     def end(self, bar: int) -> None:
-        """Before the broker is asked at `bar`: tell the guard of the bars that were left out before it."""
-        last = bar - 1
-        if last <= self._marked or not self._watches_equity:
-            return
+        """Before the broker marks `bar`: tell the guard of the bars that were left out before it."""
+        if self._marked < bar - 1 and self._watches_equity:
+            self._pass_over(bar - 1)
+        self._marked, self._ahead = bar, None
+
+    def _pass_over(self, last: int) -> None:
+        """The stretch from the last mark to `last`, as the guard would have seen it."""
         guard, ahead, days = self._guard, self._ahead, self._clock.days
         if ahead is not None:
             at = last - ahead.first
