@@ -97,7 +97,7 @@ def prepare_run(experiment: Experiment, bars: Mapping[str, pa.Table]) -> Prepare
         experiment=experiment,
         strategy=strategy,
         params=params,
-        limits=_limits(experiment, strategy, params),
+        limits=limits_of(experiment, strategy, params),
         costs=experiment.costs.build(),
         calendar=get_calendar(experiment.calendar),
         bars={
@@ -290,7 +290,7 @@ def _warmed_up(cerebro: bt.Cerebro, prepared: PreparedRun) -> datetime | None:
     return _EPOCH + timedelta(microseconds=max(moments))
 
 
-def _limits(experiment: Experiment, strategy: type[bt.Strategy], params: Mapping[str, Any]) -> Limits:
+def limits_of(experiment: Experiment, strategy: type[bt.Strategy], params: Mapping[str, Any]) -> Limits:
     """The experiment's limits, tightened by the strategy's own if it has any.
 
     A daily bar is known at the close only, when it is too late to be flat before it: that limit is left out.
