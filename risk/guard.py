@@ -105,11 +105,6 @@ class RiskGuard:
         return self._effective
 
     @property
-    def cooldown_until(self) -> datetime | None:
-        """Until when losing trades in a row forbid entries, UTC."""
-        return self._cooldown_until
-
-    @property
     def session_start_equity(self) -> float:
         """What the session's loss is measured from; NaN before the first mark."""
         return self._start

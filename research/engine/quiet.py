@@ -1,17 +1,16 @@
 """Stretches of bars at which a broker without work has nothing to do.
 
-Belongs here: the next bar at which interest is due, a limit looks at the time, or the equity would trip a loss limit.
+Belongs here: the next bar at which interest or a flattening is due, or the equity would trip a loss limit.
 Does not belong here: doing any of it (see `lean_broker`, `risk.guard`).
 
 While no order fills, cash and positions stand still, so the equity of the bars ahead follows from their closes. What is
 worked out ahead decides only which bars may be left out; at the bars that are not, everything happens as ever.
 """
 
-import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +31,6 @@ _LOSSES: Final = ("max_daily_loss", "max_daily_loss_fraction", "max_drawdown")
 _TIMED: Final = ("max_consecutive_losses", "flat_before_close_minutes")
 _BLOCK: Final = 32
 _LONGEST: Final = 8192
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -70,12 +68,13 @@ class QuietBars:
     # ---------------------------------------------------------------- before and after a stretch
 
     def begin(self, broker: "LeanBroker", bar: int) -> int:
-        """The first bar after `bar`, which is over, at which the broker must be asked though it has no work."""
-        if not math.isfinite(broker.cash):
-            return bar + 1
+        """The first bar after `bar`, which is over, at which the broker must be asked though it has no work.
+
+        The broker asks only where no halt is in force: during one it looks at every bar.
+        """
         due = self._next_session(bar) if broker.bears_interest() else NEVER
         if self.marks:
-            due = min(due, self._next_flattening(bar), self._end_of_cooldown(bar))
+            due = min(due, self._next_flattening(bar))
         if self._watches_equity and broker.invested():
             self._ahead = ahead = self._look_ahead(broker, bar + 1, min(due, bar + 1 + self._length))
             self._length = min(2 * self._length, _LONGEST) if ahead.trips is None else _BLOCK
@@ -121,12 +120,6 @@ class QuietBars:
         lead = timedelta(minutes=minutes) // _MICROSECOND
         late: list[int] = np.flatnonzero(self._clock.ts >= self._clock.regular_closes - lead).tolist()
         return late
-
-    def _end_of_cooldown(self, bar: int) -> int:
-        until = self._guard.cooldown_until
-        if until is None:
-            return NEVER
-        return max(bar + 1, int(np.searchsorted(self._clock.ts, (until - _EPOCH) // _MICROSECOND)))
 
     # ---------------------------------------------------------------- the equity of the bars ahead
 

@@ -216,10 +216,25 @@ def test_a_drawdown_is_seen_at_its_bar_long_after_the_last_order():
 
 def test_a_days_loss_is_measured_from_the_close_before_although_that_bar_was_left_out():
     rows = [*flat(100, 20), *flat(120, 20), *flat(110, 5)]
-    output = quiet([daily("A", rows)], [buy(2, 900)], limits={"max_daily_loss": 8_000.0})
+    output = quiet([daily("A", rows)], [buy(2, 900)], limits={"max_daily_loss": 9_000.0})
     (event, over) = output.risk_events
     assert (event.ts, event.measured) == (output.equity["ts"][40].as_py(), 9_000.0)
     assert over.kind == "resume"
+
+
+def test_a_session_that_begins_while_nothing_is_held_is_measured_from_where_it_began():
+    rows = [(50, 50, 50, 50)] * 10 + [(40, 40, 40, 40)] * 25 + [(38, 38, 38, 38)] * 55
+    stamps = minute_days("A", 0)["ts"].to_pandas().dt.tz_localize(None)
+    bars = table("A", stamps, *zip(*rows, strict=True), [2e4] * COUNT, resolution="1m")
+    output = quiet([bars], [buy(5, 50), sell(13, 50), buy(33, 100)], limits={"max_daily_loss": 600.0})
+    assert output.trades["gross_profit"].to_pylist() == [-500.0]
+    assert output.risk_events == ()  # the second session lost 200
+
+
+def test_debit_costs_interest_at_every_session():
+    script = [buy(2, 900), (5, 0, True, -5_000, "cash", 0.0)]
+    output = quiet([daily("A", flat(100, 12))], script, costs={"model": "none", "margin_rate": 0.1})
+    assert [amount < 0 for amount in output.equity["financing"].to_pylist()] == [False] * 6 + [True] * 6
 
 
 def test_positions_are_flat_before_every_close_that_comes_in_a_quiet_stretch():
