@@ -1,124 +1,161 @@
-"""Averages of the last bars, equal to Backtrader's bit for bit.
+"""Averages of a column, equal to Backtrader's bit for bit.
 
-Belongs here: averages. Does not belong here: what is made of them.
+Belongs here: moving averages. Does not belong here: deviations from them (see `deviations`), the loops (see `windows`,
+`recursions`).
+
+Leading NaN of an input are the warm-up of what made it: an average begins behind them. NaN elsewhere count as in
+Backtrader.
 """
 
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
-Floats = npt.NDArray[np.float64]
-
-_RESEED = 1024  # windows after which the running sum is begun anew
-_UNIT = 2.0**-53
+from strategies.errors import StrategyError
+from strategies.indicators.columns import Floats, check_period, not_ready, read_only, warm_up
+from strategies.indicators.recursions import fill_smoothed
+from strategies.indicators.windows import fill_sums, fill_weighted
 
 
-@njit(cache=True)
-def _exact_sum(values: Floats, start: int, stop: int) -> float:  # noqa: C901 (one algorithm)
-    """The sum of `values[start:stop]`, rounded once, as `math.fsum` (Shewchuk 1997, grow-expansion)."""
-    partials = np.empty(stop - start + 1)
-    count = 0
-    for at in range(start, stop):
-        x = values[at]
-        kept = 0
-        for index in range(count):
-            y = partials[index]
-            if abs(x) < abs(y):
-                x, y = y, x
-            high = x + y
-            low = y - (high - x)
-            if low != 0.0:
-                partials[kept] = low
-                kept += 1
-            x = high
-        if x != 0.0:
-            partials[kept] = x
-            kept += 1
-        count = kept
-    if count == 0:
-        return 0.0
-    total: float = partials[count - 1]
-    rest = count - 1
-    low = 0.0
-    while rest > 0:
-        x = total
-        rest -= 1
-        y = partials[rest]
-        total = x + y
-        low = y - (total - x)
-        if low != 0.0:
-            break
-    # a tail of exactly half a unit is rounded by the sign of what lies below it
-    if rest > 0 and ((low < 0.0 and partials[rest - 1] < 0.0) or (low > 0.0 and partials[rest - 1] > 0.0)):
-        doubled = low * 2.0
-        corrected = total + doubled
-        if doubled == corrected - total:
-            total = corrected
-    return total
-
-
-@njit(cache=True)
-def _window_by_window(values: Floats, period: int) -> Floats:
-    """Means of windows that may hold infinities or NaN."""
-    result = np.full(len(values), np.nan)
-    for at in range(period - 1, len(values)):
-        start = at - period + 1
-        if np.isfinite(values[start : at + 1]).all():
-            result[at] = _exact_sum(values, start, at + 1) / period
-        else:
-            result[at] = values[start : at + 1].sum() / period
-    return result
-
-
-@njit(cache=True)
 def sma(values: Floats, period: int) -> Floats:
-    """Simple moving average; the first value is at index `period - 1`, as `bt.ind.SMA`.
+    """Simple moving average, `bt.ind.SMA`; the first value is at index `period - 1`.
 
-    Backtrader divides `math.fsum` of each window, the correctly rounded sum. Here the sum slides, kept as two doubles
-    with a bound on its error; where the bound does not decide the rounding, the window is summed exactly.
+    Each is the correctly rounded sum of its window divided by `period`, as `math.fsum(window) / period`.
+
+    Args:
+        values: one a bar, oldest first.
+        period: bars in a window.
+
+    Raises:
+        StrategyError: the period is less than 1, or a window's sum is too large or of infinities of both signs.
     """
-    count = len(values)
-    result = np.full(count, np.nan)
-    if period > count:
-        return result
-    high = low = largest = 0.0
-    steps = 0
-    for at in range(count):
-        entering = values[at]
-        if not np.isfinite(entering):
-            result[:] = _window_by_window(values, period)
-            return result
-        total = high + entering
-        part = total - high
-        low += (high - (total - part)) + (entering - part)
-        high = total
-        if at >= period:
-            leaving = -values[at - period]
-            total = high + leaving
-            part = total - high
-            low += (high - (total - part)) + (leaving - part)
-            high = total
-        largest = max(largest, abs(high), abs(entering))
-        steps += 2
-        if at < period - 1:
-            continue
-        total = high + low
-        part = total - high
-        tail = (high - (total - part)) + (low - part)
-        unit = abs(np.nextafter(total, np.inf) - total)
-        bound = 4.0 * steps * _UNIT * _UNIT * largest
-        near_power = abs(total - np.nextafter(total, 0.0)) != unit
-        if abs(abs(tail) - 0.5 * unit) > bound and not near_power and np.isfinite(total):
-            result[at] = total / period
-        else:
-            result[at] = _exact_sum(values, at - period + 1, at + 1) / period
-        if steps > 2 * _RESEED and steps > period:
-            high = low = largest = 0.0
-            for index in range(at - period + 1, at + 1):
-                total = high + values[index]
-                part = total - high
-                low += (high - (total - part)) + (values[index] - part)
-                high = total
-                largest = max(largest, abs(high), abs(values[index]))
-            steps = period
+    column = read_only(values)
+    return mean_from(column, warm_up(column), check_period("period", period))
+
+
+def ema(values: Floats, period: int) -> Floats:
+    """Exponential moving average, `bt.ind.EMA`; the first value, at index `period - 1`, is the simple average.
+
+    Args:
+        values: one a bar, oldest first.
+        period: bars; the newest value weighs `2 / (1 + period)`.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column = read_only(values)
+    return exponential_from(column, warm_up(column), check_period("period", period))
+
+
+def wilder(values: Floats, period: int) -> Floats:
+    """Wilder's average, `bt.ind.SmoothedMovingAverage`; the first value, at index `period - 1`, is the simple average.
+
+    Args:
+        values: one a bar, oldest first.
+        period: bars; the newest value weighs `1 / period`.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column = read_only(values)
+    return wilder_from(column, warm_up(column), check_period("period", period))
+
+
+def wma(values: Floats, period: int) -> Floats:
+    """Linearly weighted moving average, `bt.ind.WMA`; the first value is at index `period - 1`.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column = read_only(values)
+    return weighted_from(column, warm_up(column), check_period("period", period))
+
+
+@np.errstate(all="ignore")
+def dema(values: Floats, period: int) -> Floats:
+    """Mulloy's double exponential average, `bt.ind.DEMA`; the first value is at index `2 * period - 2`.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column, span = read_only(values), check_period("period", period)
+    begin = warm_up(column)
+    once = exponential_from(column, begin, span)
+    twice = exponential_from(once, begin + span - 1, span)
+    return 2.0 * once - twice
+
+
+@np.errstate(all="ignore")
+def tema(values: Floats, period: int) -> Floats:
+    """Mulloy's triple exponential average, `bt.ind.TEMA`; the first value is at index `3 * period - 3`.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column, span = read_only(values), check_period("period", period)
+    begin = warm_up(column)
+    once = exponential_from(column, begin, span)
+    twice = exponential_from(once, begin + span - 1, span)
+    thrice = exponential_from(twice, begin + 2 * (span - 1), span)
+    return 3.0 * once - 3.0 * twice + thrice
+
+
+@np.errstate(all="ignore")
+def hma(values: Floats, period: int) -> Floats:
+    """Hull's moving average, `bt.ind.HMA`; the first value is at index `period + int(period**0.5) - 2`.
+
+    Args:
+        values: one a bar, oldest first.
+        period: bars, at least 2.
+
+    Raises:
+        StrategyError: as `sma`.
+    """
+    column, span = read_only(values), check_period("period", period)
+    begin = warm_up(column)
+    half = weighted_from(column, begin, check_period("half of period", span // 2))
+    whole = weighted_from(column, begin, span)
+    return weighted_from(2.0 * half - whole, begin + span - 1, int(span**0.5))
+
+
+# ---------------------------------------------------------------- averages of columns whose warm-up is known
+
+
+def mean_from(column: Floats, begin: int, period: int) -> Floats:
+    """`sma` of a column whose first value is at `begin`, also where that is NaN."""
+    column, result = read_only(column), not_ready(len(column))
+    accept(fill_sums(column, begin + period - 1, period, float(period), result))
     return result
+
+
+def exponential_from(column: Floats, begin: int, period: int) -> Floats:
+    """`ema` of a column whose first value is at `begin`, also where that is NaN."""
+    return _smoothed_from(column, begin, period, 2.0 / (1.0 + period))
+
+
+def wilder_from(column: Floats, begin: int, period: int) -> Floats:
+    """`wilder` of a column whose first value is at `begin`, also where that is NaN."""
+    return _smoothed_from(column, begin, period, 1.0 / period)
+
+
+def weighted_from(column: Floats, begin: int, period: int) -> Floats:
+    """`wma` of a column whose first value is at `begin`, also where that is NaN."""
+    column, result = read_only(column), not_ready(len(column))
+    weights = read_only(np.arange(1.0, period + 1.0))
+    coefficient = 2.0 / (period * (period + 1.0))
+    accept(fill_weighted(column, begin + period - 1, weights, coefficient, result))
+    return result
+
+
+def _smoothed_from(column: Floats, begin: int, period: int, take: float) -> Floats:
+    column, result = read_only(column), not_ready(len(column))
+    accept(fill_smoothed(column, begin + period - 1, period, 1.0 - take, take, result))
+    return result
+
+
+def accept(refused: int) -> None:
+    """What a loop returned: -1, or the index of the bar that it could not compute.
+
+    Raises:
+        StrategyError: there is such a bar; Backtrader's run ends there too.
+    """
+    if refused >= 0:
+        raise StrategyError(f"values: there is no result at index {refused}, the numbers up to there are too large.")

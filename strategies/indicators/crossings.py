@@ -6,31 +6,41 @@ Belongs here: crossings. Does not belong here: the lines.
 import numpy as np
 from numba import njit
 
-from strategies.indicators.averages import Floats
+from strategies.indicators.columns import Floats, check_lengths, not_ready, read_only, warm_up
 
 
-@njit(cache=True)
-def crossover(first: Floats, second: Floats) -> Floats:
+def crossover(first: Floats, second: Floats | float) -> Floats:
     """1 where `first` has crossed above `second`, -1 where below, else 0, as `bt.ind.CrossOver`.
 
     A crossing is from one side to the other; bars at which the lines are equal are neither. The first value is one bar
     after both lines have begun; NaN before.
+
+    Args:
+        first: the line that crosses.
+        second: the line, or the level, that is crossed.
+
+    Raises:
+        StrategyError: the lines differ in length.
     """
-    count = len(first)
-    result = np.full(count, np.nan)
-    begin = 0
-    while begin < count and (np.isnan(first[begin]) or np.isnan(second[begin])):
-        begin += 1
-    if begin >= count:
-        return result
+    one = read_only(first)
+    other = read_only(second) if isinstance(second, np.ndarray) else read_only(np.full(len(one), second))
+    check_lengths(one, other)
+    result = not_ready(len(one))
+    _fill_crossings(one, other, warm_up(one, other), result)
+    return result
+
+
+@njit(cache=True)
+def _fill_crossings(first: Floats, second: Floats, begin: int, out: Floats) -> None:
+    if begin >= len(first):
+        return
     side = first[begin] - second[begin]  # the last difference that was not zero
-    for at in range(begin + 1, count):
-        result[at] = 0.0
+    for at in range(begin + 1, len(first)):
+        out[at] = 0.0
         if side < 0.0 and first[at] > second[at]:
-            result[at] = 1.0
+            out[at] = 1.0
         elif side > 0.0 and first[at] < second[at]:
-            result[at] = -1.0
+            out[at] = -1.0
         difference = first[at] - second[at]
         if difference != 0.0:
             side = difference
-    return result
