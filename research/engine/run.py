@@ -138,7 +138,27 @@ def replay(prepared: PreparedRun, *, engine: Engine = Engine.AUTO) -> RunOutput:
 
 def _on_kernel(prepared: PreparedRun) -> tuple[RunOutput | None, str]:
     """What the kernel makes of a run, or None and why it makes nothing."""
-    return None, "The kernel is not built yet."
+    from research.engine import kernel  # noqa: PLC0415 (compiled code is loaded only where it can run)
+
+    reason = kernel.ineligible(prepared)
+    if reason is not None:
+        return None, reason
+    _seed(prepared)
+    try:
+        prepared_kernel = kernel.Kernel.prepare(prepared)
+        run = prepared_kernel.run(prepared.params)
+    except StrategyError as error:
+        raise ExperimentError(f"{prepared.experiment.name}: {error}") from None
+    if run.uncertain is not None:
+        return None, run.uncertain
+    return kernel.run_output(prepared_kernel, run, prepared), "Limits acted, of which the kernel keeps no record."
+
+
+def _seed(prepared: PreparedRun) -> None:
+    """Chance is the same in every run of an experiment."""
+    seed = prepared.experiment.seed
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 class Rig:
@@ -181,9 +201,7 @@ class Rig:
         Raises:
             IneligibleError: the engine asked for cannot run the strategy.
         """
-        seed = self._prepared.experiment.seed
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
+        _seed(self._prepared)
         _run(self._cerebro, self._prepared)
         name = self._prepared.experiment.name
         if self._cerebro.broker is not self._broker:
