@@ -228,8 +228,7 @@ class RiskGuard:
         if self._counts_sessions and session != self._session:
             self._session = session
             self._orders = 0
-            self._close = self._flat_from = None
-            self._quiet_until = _LONG_AGO
+            self._close = self._flat_from = None  # looked up with the next moment, which lies behind the old close
         self._start, self._peak, self._last = start, peak, last
         self._set_floors()
 

@@ -6,6 +6,7 @@ import itertools
 import backtrader as bt
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -215,10 +216,10 @@ def test_a_drawdown_is_seen_at_its_bar_long_after_the_last_order():
 
 
 def test_a_days_loss_is_measured_from_the_close_before_although_that_bar_was_left_out():
-    rows = [*flat(100, 20), *flat(120, 20), *flat(110, 5)]
+    rows = [*flat(100, 20), *(row for day in range(20) for row in flat(101 + day, 1)), *flat(110, 5)]
     output = quiet([daily("A", rows)], [buy(2, 900)], limits={"max_daily_loss": 9_000.0})
     (event, over) = output.risk_events
-    assert (event.ts, event.measured) == (output.equity["ts"][40].as_py(), 9_000.0)
+    assert (event.ts, event.measured) == (output.equity["ts"][40].as_py(), 9_000.0)  # from 120 at bar 39
     assert over.kind == "resume"
 
 
@@ -253,6 +254,12 @@ def test_a_cool_down_ends_at_its_bar():
     assert output.fills.num_rows == 3
 
 
+def test_the_entries_of_a_session_that_began_while_something_was_held_are_counted_anew():
+    limits = {"max_orders_per_session": 1, "max_drawdown": 0.5}
+    output = quiet([minute_days("A", 3)], [buy(2, 10), buy(45, 10)], limits=limits)  # looked at in between, at bar 35
+    assert output.fills.num_rows == 2
+
+
 def test_the_entries_of_a_session_are_counted_anew_after_sessions_without_an_order():
     limits = {"max_orders_per_session": 1}
     output = quiet([daily("A", flat(100, 20))], [buy(2, 10), buy(2, 10), buy(15, 10)], limits=limits)
@@ -280,6 +287,25 @@ def test_a_strategy_that_moves_a_line_by_itself_goes_on_with_the_same_broker():
 
     script = [buy(3), (10, 0, False, 100, "stop", -0.2), buy(33), sell(60)]
     assert_same(both(Moves, DAYS[:1], script, limits={"max_drawdown": 0.5, "max_daily_loss": 5000.0}))
+
+
+@pytest.mark.parametrize(
+    ("buys", "kind", "price"),
+    [(True, "limit", 99.0), (False, "limit", 101.0), (True, "stop", 101.0), (False, "stop", 99.0)],
+)
+def test_a_bar_that_just_touches_a_price_executes_the_order(buys, kind, price):
+    rows = [*flat(100, 5), (100, 100.5, 99.5, 100), (100, 101, 99, 100), *flat(100, 3)]
+    output = quiet([daily("A", rows)], [(3, 0, buys, 10, kind, price / 100 - 1)])
+    assert [(fill["ts"], fill["price"]) for fill in output.fills.to_pylist()] == [
+        (output.equity["ts"][6].as_py(), price)
+    ]
+
+
+def test_an_order_that_its_fee_alone_makes_too_dear_is_not_paid_for():
+    rows = [(9.998, 10, 9.9, 9.998)] * 8
+    costs = {"model": "ibkr_fixed", "slippage": {"kind": "none"}, "participation": None}
+    output = quiet([daily("A", rows)], [buy(3, 1000)], costs=costs, cash=10_000.0)
+    assert (output.orders["status"].to_pylist(), output.fills.num_rows) == (["margin"], 0)
 
 
 def test_the_broker_is_asked_at_few_bars(monkeypatch):
