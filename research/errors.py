@@ -20,6 +20,10 @@ class IneligibleError(ExperimentError):
         self.why = why
 
 
+class StudyError(ResearchError):
+    """A study cannot be run as asked, or its trials are not what Backtrader makes of them."""
+
+
 class BarsError(ResearchError):
     """The bars handed to a backtest cannot be used: absent, empty in the range, out of order."""
 

@@ -39,6 +39,7 @@ _COMMANDS = {
     "reproduce": ("backtests:reproduce", "Run a backtest again; exit code 1 when something differs."),
     "check-lookahead": ("backtests:check_lookahead", "Prove that a strategy sees only closed bars."),
     "verify-engine": ("backtests:verify_engine", "Prove that every engine gives the same result."),
+    "optimize": ("studies:optimize", "Try every combination of parameter values and rank them."),
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtest of every experiment."),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),

@@ -87,7 +87,7 @@ def backtest(
     }  # fmt: skip
     fields: dict[str, Any] = {
         "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
-        "resolution": resolution, "params": _params(params, params_file), "costs": {"model": costs},
+        "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
         "benchmark": benchmark, "adjust": adjust, "tags": {key: tag for key, tag in tags.items() if tag is not None},
     }  # fmt: skip
     built = Experiment.build(**fields, **({"name": name} if name else {}))
@@ -262,7 +262,7 @@ def download_missing(instance: "dg.DagsterInstance", experiments: Sequence["Expe
     return 0
 
 
-def _params(text: str | None, path: Path | None) -> dict[str, Any]:
+def read_params(text: str | None, path: Path | None) -> dict[str, Any]:
     """Strategy parameters from the command line; given there, they overrule the file's."""
     from pipelines.research_assets import json_object
 

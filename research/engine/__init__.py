@@ -5,6 +5,16 @@ loading bars, metrics, files.
 """
 
 from research.engine.choice import Engine, engine_named
-from research.engine.run import PreparedRun, Rig, prepare_run, replay, run_backtest, strategy_of
+from research.engine.run import PreparedRun, Rig, limits_of, prepare_run, replay, run_backtest, strategy_of
 
-__all__ = ["Engine", "PreparedRun", "Rig", "engine_named", "prepare_run", "replay", "run_backtest", "strategy_of"]
+__all__ = [
+    "Engine",
+    "PreparedRun",
+    "Rig",
+    "engine_named",
+    "limits_of",
+    "prepare_run",
+    "replay",
+    "run_backtest",
+    "strategy_of",
+]

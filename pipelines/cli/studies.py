@@ -1,0 +1,135 @@
+"""`barloom optimize`.
+
+Belongs here: studies from the terminal. Does not belong here: running or measuring them (see `research.study`).
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pipelines.cli.backtests import download_missing, read_params
+from pipelines.cli.runs import unique
+from pipelines.cli.tables import print_csv, print_rows, say
+from pipelines.errors import SettingsError
+from pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from research.study import GridResult
+
+_WORTH_A_PROCESS = 20_000  # trials; a second process takes as long to start as thousands of them
+
+
+def optimize(
+    *,
+    strategy: str,
+    param_ranges: str,
+    symbols: Annotated[list[str], Parameter(consume_multiple=True, negative_iterable="")],
+    start: date,
+    end: date,
+    metric: str = "sharpe_ratio",
+    top: int = 10,
+    cash: float = 100_000.0,
+    resolution: str = "Daily",
+    params: str | None = None,
+    params_file: Path | None = None,
+    costs: str = "ibkr_fixed",
+    workers: int | None = None,
+    seed: int = 0,
+    csv: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Try every combination of parameter values and rank them.
+
+    The best trials and a random sample are run again on Backtrader; the command fails when one comes out otherwise.
+
+    Args:
+        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`.
+        param_ranges: Values to try: `sma_short:5-30,sma_long:31-100:5`, or `rebalance:week|month`.
+        symbols: One or more symbols.
+        start: First session (YYYY-MM-DD).
+        end: Last session.
+        metric: Figure to rank by, a name that `barloom show` prints.
+        top: How many of the best trials to print.
+        cash: Starting cash.
+        resolution: Daily, Hour or Minute.
+        params: Values of other parameters as JSON.
+        params_file: Values of other parameters in a JSON file.
+        costs: Cost model: ibkr_fixed, ibkr_tiered or none.
+        workers: Processes; as many as there are processors where that is worth it, unless given.
+        seed: Chooses the trials that are run again.
+        csv: Print every trial as CSV instead of the best as a table.
+    """
+    from pipelines.backtesting import read_inputs
+    from pipelines.runs import open_instance
+    from research.engine import prepare_run, strategy_of
+    from research.experiment import Experiment
+    from research.study import parse_ranges, run_grid
+    from warehouse.store import Warehouse
+
+    if top < 1:
+        raise SettingsError(f"top: {top} must be at least 1.")
+    space = parse_ranges(param_ranges)
+    fields: dict[str, Any] = {
+        "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
+        "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
+    }  # fmt: skip
+    experiment = Experiment.build(**fields)
+    strategy_of(experiment)
+    settings = load_settings()
+    with open_instance() as instance:
+        code = download_missing(instance, [experiment], settings)
+    if code:
+        return code
+    prepared = prepare_run(experiment, read_inputs(Warehouse(settings.data_dir), experiment).bars)
+    began = time.monotonic()
+    with _pool(workers, space) as (executor, chunks):
+        result = run_grid(prepared, space, metric=metric, executor=executor, chunks=chunks, seed=seed)
+    if csv:
+        print_csv(result.table)
+    else:
+        _print_best(result, top, time.monotonic() - began)
+    return 0
+
+
+@contextmanager
+def _pool(workers: int | None, space: dict[str, Any]) -> Iterator[tuple[Executor | None, int]]:
+    """Processes where they are worth their start, and how many."""
+    count = 1
+    for values in space.values():
+        count *= len(values)
+    if workers is None:
+        workers = (os.cpu_count() or 1) if count >= _WORTH_A_PROCESS else 1
+    if workers < 1:
+        raise SettingsError(f"workers: {workers} must be at least 1.")
+    if workers == 1:
+        yield None, 1
+        return
+    pool = ProcessPoolExecutor(workers)
+    try:
+        yield pool, workers
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _print_best(result: "GridResult", top: int, seconds: float) -> None:
+    from research.metric_catalog import METRICS, format_metric
+
+    ranked = result.ranked()
+    rows = [
+        [place, *(trial.params[name] for name in result.parameters), format_metric(result.metric, trial.value)]
+        for place, trial in enumerate(ranked[:top], start=1)
+    ]
+    print_rows(["rank", *result.parameters, METRICS[result.metric].label], rows)
+    unknown = len(result.trials) - len(ranked)
+    left_out = f", {result.left_out} left out by the strategy's constraints" if result.left_out else ""
+    without = f", {unknown} without a value" if unknown else ""
+    engines = sorted({trial.engine for trial in result.trials})
+    say(f"{len(result.trials)} trials on {' and '.join(engines)} in {seconds:.2f} s{left_out}{without}")
+    if result.verified:
+        say(f"{result.verified} of them run again on Backtrader: identical")

@@ -1,0 +1,83 @@
+"""One set of parameters: run, and measured by one figure.
+
+Belongs here: trials on the kernel where it can run them exactly, on the fast engine elsewhere. Does not belong here:
+which parameters are tried (see `grid`).
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from research.daily import session_closes
+from research.engine import PreparedRun, limits_of, replay
+from research.engine.choice import Engine
+from research.engine.kernel import Kernel, ineligible
+from research.errors import StudyError
+from research.experiment import Experiment
+from research.metric_catalog import METRICS
+from research.metrics import Scale, activity_metrics, return_metrics, trade_metrics
+from research.run_output import RunOutput
+
+_OF_BENCHMARK = ("alpha", "beta", "correlation", "tracking_error", "information_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one set of parameters came to. `value` is None where the figure is not measurable."""
+
+    params: Mapping[str, Any]
+    value: float | None
+    engine: str
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a figure that a trial has not.
+
+    Raises:
+        StudyError: there is no such figure, it is no number, or it needs a benchmark.
+    """
+    if metric not in METRICS:
+        near = difflib.get_close_matches(metric, METRICS, n=1)
+        raise StudyError(f"metric: {metric!r} is not known{f'; did you mean {near[0]}' if near else ''}.")
+    if metric in _OF_BENCHMARK or METRICS[metric].unit == "date":
+        raise StudyError(f"metric: {metric} cannot be searched for; it is a date or compares with a benchmark.")
+
+
+def with_params(prepared: PreparedRun, params: Mapping[str, Any]) -> PreparedRun:
+    """The same run with other (checked, complete) parameters, and the limits that they mean."""
+    limits = limits_of(prepared.experiment, prepared.strategy, params)
+    return replace(prepared, params=params, limits=limits)
+
+
+def run_trials(prepared: PreparedRun, points: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
+    """A trial of each set of (checked, complete) parameters, in their order."""
+    return list(_trials(prepared, points, metric))
+
+
+def _trials(prepared: PreparedRun, points: Iterable[Mapping[str, Any]], metric: str) -> Iterator[Trial]:
+    kernel = None if ineligible(prepared) else Kernel.prepare(prepared)
+    for params in points:
+        run = None if kernel is None else kernel.run(params)
+        if run is None or run.uncertain is not None:
+            yield Trial(params, _measured(with_params(prepared, params), metric), Engine.FAST.value)
+        else:
+            yield Trial(params, run.metrics([metric])[metric], Engine.KERNEL.value)
+
+
+def _measured(prepared: PreparedRun, metric: str) -> float | None:
+    return figure(prepared.experiment, replay(prepared, engine=Engine.FAST), metric)
+
+
+def figure(experiment: Experiment, output: RunOutput, metric: str) -> float | None:
+    """One figure of a finished run, as `evaluate` measures it."""
+    closes, scale = session_closes(output.equity), Scale(experiment.annualization, experiment.risk_free)
+    sessions = len(closes)
+    measured = (
+        return_metrics(closes, output.starting_cash, scale)
+        | activity_metrics(output.equity, output.fills, scale, sessions)
+        | trade_metrics(output.trades, sessions, scale)
+    )
+    money = {"final_equity": output.final_equity, "net_profit": output.final_equity - output.starting_cash}
+    value = (dict(measured.values) | money).get(metric)
+    return None if value is None else float(value)
