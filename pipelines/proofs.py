@@ -18,6 +18,7 @@ class LookaheadConfig(dg.Config):
     experiment: str = Field(description="Name of an experiment: the stem of its YAML file.")
     cuts: int = Field(default=12, description="How many shortened histories to replay.")
     seed: int = Field(default=0, description="Chooses the points to cut at.")
+    engine: str = Field(default="auto", description="auto, vanilla, fast or kernel.")
 
 
 class ReproduceConfig(dg.Config):
@@ -42,11 +43,13 @@ def replay_shortened(
 ) -> Any:  # noqa: ANN401 - Dagster would import the type to check it
     """A `LookaheadReport`."""
     from pipelines.backtesting import read_inputs
+    from research.engine import engine_named
     from research.lookahead import check_lookahead
 
     experiment = research.load(config.experiment)
     inputs = read_inputs(warehouse.open(), experiment)
-    report = check_lookahead(experiment, inputs.bars, cuts=config.cuts, seed=config.seed)
+    engine = engine_named(config.engine)
+    report = check_lookahead(experiment, inputs.bars, cuts=config.cuts, seed=config.seed, engine=engine)
     context.add_output_metadata({"cuts": len(report.cuts), "cuts_on_decisions": report.cuts_on_decisions})
     return report
 

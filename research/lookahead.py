@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from research.engine import PreparedRun, Rig, prepare_run, replay
+from research.engine import Engine, PreparedRun, Rig, prepare_run, replay
 from research.errors import ExperimentError
 from research.experiment import Experiment
 from research.feed import Integers, union_of_times
@@ -62,21 +62,26 @@ class LookaheadReport:
 
 
 def check_lookahead(
-    experiment: Experiment, bars: Mapping[str, pa.Table], *, cuts: int = 12, seed: int = 0
+    experiment: Experiment,
+    bars: Mapping[str, pa.Table],
+    *,
+    cuts: int = 12,
+    seed: int = 0,
+    engine: Engine = Engine.AUTO,
 ) -> LookaheadReport:
     """Replay an experiment on shortened histories, `cuts` sampled and a few suspected ones, and compare all decisions.
 
     Raises:
-        ExperimentError: `cuts` is not positive, or the experiment itself is wrong.
+        ExperimentError: `cuts` is not positive, the experiment itself is wrong, or the engine cannot run it.
         BarsError: a symbol has no usable bars in the range.
     """
     if cuts < 1:
         raise ExperimentError(f"cuts: {cuts} must be at least 1.")
     prepared = prepare_run(experiment, bars)
-    full = replay(prepared)
+    full = replay(prepared, engine=engine)
     sampled, on_decisions = _cut_moments(prepared, full, cuts, seed)
     moments = sorted({*sampled, *_suspected(prepared, full)})
-    findings = [finding for moment in moments if (finding := _compare_at(prepared, full, moment)) is not None]
+    findings = [finding for moment in moments if (finding := _compare_at(prepared, full, moment, engine)) is not None]
     return LookaheadReport(tuple(_utc(moment) for moment in moments), on_decisions, tuple(findings))
 
 
@@ -132,10 +137,10 @@ def _sample(generator: random.Random, moments: Integers, count: int) -> list[int
     return generator.sample(moments.tolist(), min(count, len(moments)))
 
 
-def _compare_at(prepared: PreparedRun, full: RunOutput, moment: int) -> LookaheadFinding | None:
+def _compare_at(prepared: PreparedRun, full: RunOutput, moment: int, engine: Engine) -> LookaheadFinding | None:
     """The first difference between the full run and one on the history up to a moment, or None."""
     for history in _histories(prepared, full, moment):
-        finding = _compare_on(history, full, moment)
+        finding = _compare_on(history, full, moment, engine)
         if finding is not None:
             return finding
     return None
@@ -151,10 +156,10 @@ def _histories(prepared: PreparedRun, full: RunOutput, moment: int) -> Iterator[
         yield replace(prepared, bars={symbol: series.with_future(moment, factor) for symbol, series in bars.items()})
 
 
-def _compare_on(history: PreparedRun, full: RunOutput, moment: int) -> LookaheadFinding | None:
+def _compare_on(history: PreparedRun, full: RunOutput, moment: int, engine: Engine) -> LookaheadFinding | None:
     cut = _utc(moment)
     try:
-        short = replay(history)
+        short = replay(history, engine=engine)
     except _BREAKS as error:
         detail = f"on the history up to {cut} the strategy broke with {type(error).__name__}: {error}"
         return LookaheadFinding(cut, "error", detail)

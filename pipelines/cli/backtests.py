@@ -152,7 +152,7 @@ def reproduce(result_id: str, /, *, engine: EngineName = "auto") -> int:
     return 1
 
 
-def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
+def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0, engine: EngineName = "auto") -> int:
     """Prove that a strategy sees only closed bars; exit code 1 when it peeks.
 
     The backtest is replayed on data that ends at many points; every decision up to there must be the same.
@@ -161,6 +161,7 @@ def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
         experiment: Name of an experiment, or the path of its YAML file.
         cuts: How many points to cut at.
         seed: Chooses the points.
+        engine: What runs the replays: auto, vanilla, fast or kernel.
     """
     from pipelines.runs import open_instance, run_proof
 
@@ -170,7 +171,7 @@ def check_lookahead(*, experiment: str, cuts: int = 12, seed: int = 0) -> int:
         code = download_missing(instance, [_load(name, settings)], settings)
         if code:
             return code
-        config = {"experiment": name, "cuts": cuts, "seed": seed}
+        config = {"experiment": name, "cuts": cuts, "seed": seed, "engine": engine}
         proof = run_proof(instance, "check_lookahead", "replay_shortened", config)
     report = proof.found
     if report is None:

@@ -79,6 +79,24 @@ def test_no_look_ahead_is_found_in_a_shipped_experiment(first_demo, barloom):
     assert "no look-ahead found at 4 cuts" in done.stdout
 
 
+def test_every_engine_gives_a_shipped_experiment_the_same_result(first_demo, barloom):
+    done = barloom("verify-engine", "sma_aapl")
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = dict(re.findall(r"^ (vanilla|fast|kernel) +[\d.]+ +(.*?) *$", done.stdout, re.MULTILINE))
+    assert rows == {"vanilla": "the reference", "fast": "identical", "kernel": "identical"}
+
+
+def test_the_engine_that_was_asked_for_runs_or_says_why_it_cannot(first_demo, barloom):
+    what = "--strategy strategies.momentum.CrossSectionalRotation --symbols AAPL MSFT"
+    line = f"backtest {what} --start 2004-01-05 --end 2005-12-30"
+    made = barloom(*line.split(), "--engine", "vanilla")
+    assert made.returncode == 0, made.stderr
+    assert "engine vanilla. The engine vanilla was asked for." in made.stdout
+    refused = barloom(*line.split(), "--engine", "kernel")
+    assert refused.returncode == 2
+    assert "engine: kernel cannot run" in refused.stderr
+
+
 PEEKS = """
 import backtrader as bt
 

@@ -4,7 +4,7 @@ import backtrader as bt
 import numpy as np
 import pytest
 
-from research.engine import run_backtest
+from research.engine import Engine, replay, run_backtest
 from research.errors import ExperimentError
 from research.experiment import Experiment
 from research.lookahead import check_lookahead
@@ -86,14 +86,14 @@ class Idle(bt.Strategy):
 def check(monkeypatch):
     """Run the check on a class of this file."""
 
-    def of(strategy, *tables, cuts=6, seed=0, **fields):
+    def of(strategy, *tables, cuts=6, seed=0, engine=Engine.AUTO, **fields):
         monkeypatch.setattr("research.engine.run.load_strategy", lambda path: strategy)
         monkeypatch.setattr("research.engine.run.resolve_params", lambda cls, params: params)
         tables = tables or (walk("A", 300, 3),)
         bars = {table["symbol"][0].as_py(): table for table in tables}
         fields = {"start": "2020-01-01", "end": "2024-12-31", "costs": FREE} | fields
         experiment = Experiment.build(strategy="tests.Made", symbols=list(bars), **fields)
-        return check_lookahead(experiment, bars, cuts=cuts, seed=seed)
+        return check_lookahead(experiment, bars, cuts=cuts, seed=seed, engine=engine)
 
     return of
 
@@ -170,6 +170,24 @@ def test_the_library_does_not_look_ahead_and_balances(dotted):
     experiment = Experiment.build(strategy=dotted, symbols=list(bars), start="2020-01-01", end="2024-12-31")
     assert check_lookahead(experiment, bars, cuts=4).findings == ()
     run_backtest(experiment, bars)  # raises when its books do not balance
+
+
+@pytest.mark.parametrize("engine", [Engine.VANILLA, Engine.FAST])
+def test_every_replay_runs_on_the_engine_that_was_asked_for(check, engine, monkeypatch):
+    asked = []
+
+    def noted(prepared, *, engine):
+        asked.append(engine)
+        return replay(prepared, engine=engine)
+
+    monkeypatch.setattr("research.lookahead.replay", noted)
+    assert check(Honest, cuts=2, engine=engine).clean
+    assert asked == [engine] * 3
+
+
+def test_an_engine_that_cannot_run_the_strategy_is_an_error(check):
+    with pytest.raises(ExperimentError, match="kernel cannot run"):
+        check(Honest, engine=Engine.KERNEL)
 
 
 def test_no_cuts_is_an_error(check):
