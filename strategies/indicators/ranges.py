@@ -30,7 +30,9 @@ def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     """
     check_lengths(high, low, close)
     before = shifted(close, 1)
-    return np.where(before > high, before, high) - np.where(before < low, before, low)
+    ranges = np.where(before > high, before, high) - np.where(before < low, before, low)
+    ranges[: warm_up(read_only(high), read_only(low), read_only(close)) + 1] = np.nan
+    return ranges
 
 
 def atr(high: Floats, low: Floats, close: Floats, period: int) -> Floats:
