@@ -20,6 +20,7 @@ from backtrader.feed import AbstractDataBase
 from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
 
+from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 from research.engine.preload import quick_preload
@@ -74,6 +75,7 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         self.engine = "vanilla"
         self.reason: str | None = "Nothing has run yet."
         self._fast_run: _Run | None = None
+        self.setbroker(FastBroker())
 
     def setbroker(self, broker: bt.BrokerBase) -> None:
         """As Backtrader's, also while bars run."""
@@ -205,6 +207,7 @@ class _Run:
         *_, self._add_time = self._add_values = _appends(strategy)
         self._work: Sequence[Sized] = ("never idle",)
         self._due: Clock = [len(self._schedule.times)]
+        self._settle: Callable[[], None] = lambda: None  # before the broker works again: what it was left out of
         self._listeners = _cash_listeners(strategy)
         self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
         self._wakes = _wakes(strategy, len(self._schedule.times))
@@ -219,6 +222,8 @@ class _Run:
         if isinstance(broker, PatientBroker) and broker.lazy() is None:
             self._due = broker.watch(self._bar) or self._due
             self._work = broker.work()
+        if isinstance(broker, FastBroker):
+            self._settle = broker.mark
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""
@@ -356,7 +361,7 @@ class _Run:
                 step = max(step, quiet_until)
                 if step >= count:
                     break
-            bar[0] = step
+            self._begin_bar(step)
             self._busy(step, -1)
             if cerebro._event_stop:
                 return step
@@ -366,22 +371,21 @@ class _Run:
     def _quick_apart(self, step: int, count: int) -> int:
         """As `_quick`, where feeds have times of their own."""
         cerebro, broker, strategy, due = self._cerebro, self._broker, self._strategy, self._due
-        arrive, moves = self._arrive, list(zip(self._early, self._schedule.bars or (), strict=True))
-        following, own = strategy.next, vars(strategy)  # a strategy may put another method in the place of its `next`
+        times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
+        moves = list(zip(self._early, self._late, self._schedule.bars or (), strict=True))
+        following, own = strategy.next, vars(strategy)
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
-            self._bar[0] = step
-            for clock, bars in moves:
-                clock[0] = bars[step]
             if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
+                self._begin_bar(step)
                 self._busy(step, -1)
             else:
+                for early, late, bars in moves:
+                    early[0] = late[0] = bars[step]
+                bar[0] = now[0] = step
                 broker.stale = True
-                arrive(step)
-                if "next" in own:
-                    strategy.next()
-                else:
-                    following()
+                add_time(times[step])
+                (strategy.next if "next" in own else following)()
                 if cerebro._event_stop:
                     self._tell_analyzers(-1)
             if cerebro._event_stop:
@@ -401,7 +405,7 @@ class _Run:
             while waking[nth] < step:
                 nth += 1
             awake = min(waking[nth], self._due[0])
-            if awake > step and strategy.resting and not any(self._work):
+            if 0 < step < awake and strategy.resting and not any(self._work):
                 self._pass_over(step, awake)
                 step = awake
                 continue
@@ -423,12 +427,10 @@ class _Run:
             early[0] = late[0] = last if self._schedule.bars is None else self._schedule.bars[number][last]
 
     def _step(self, step: int, status: int) -> None:
-        """One bar of this minimum-period status."""
-        self._bar[0] = step
-        if self._schedule.bars is not None:
-            for clock, bars in zip(self._early, self._schedule.bars, strict=True):
-                clock[0] = bars[step]
-        if any(self._work) or self._due[0] <= step:
+        """One bar of this minimum-period status; the broker works at the first one in any case."""
+        busy = step == 0 or any(self._work) or self._due[0] <= step
+        self._begin_bar(step, busy=busy)
+        if busy:
             self._busy(step, status)
             return
         self._broker.stale = True
@@ -456,6 +458,15 @@ class _Run:
         strategy.clear()
 
     # ---------------------------------------------------------------- the parts of a bar
+
+    def _begin_bar(self, step: int, *, busy: bool = True) -> None:
+        """The feeds move."""
+        if busy:
+            self._settle()
+        self._bar[0] = step
+        if self._schedule.bars is not None:
+            for clock, bars in zip(self._early, self._schedule.bars, strict=True):
+                clock[0] = bars[step]
 
     def _arrive(self, step: int) -> None:
         """The indicators move, then the strategy, whose own lines are one value longer from now on."""

@@ -56,8 +56,6 @@ def _of_cerebro(cerebro: bt.Cerebro, strategies: Sequence[bt.Strategy]) -> Itera
         yield "quicknotify is on; the fast loop notifies once a bar."
     if cerebro.runwriters:
         yield "A writer is attached; the fast loop writes nothing while it runs."
-    if cerebro._event_stop:
-        yield "The run was stopped before its first bar; Backtrader's own loop ends it after one move of the broker."
     own = _overridden(type(cerebro), bt.Cerebro, _CEREBRO_INTERNALS)
     if own:
         yield f"{type(cerebro).__name__} overrides Cerebro.{own}."

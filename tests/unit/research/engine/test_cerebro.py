@@ -106,6 +106,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "arithmetic": lambda s: [s.data.close + 1, s.sma - s.data, 2 * s.spread, -s.data.close, abs(s.spread), s.data / 3],
     "bound": lambda s: [s.twin.doubled[0], s.twin[-1], s.twin.half[0]],
     "positions held": lambda s: [s.position.size, s.getposition(s.data).price, bool(s.position), s.position.adjbase],
+    "position marked": lambda s: [s.position.adjbase, s.position.datetime, str(s.position)],
     "money": lambda s: [s.broker.getvalue(), s.broker.getcash(), s.broker.fundvalue, s.broker.get_fundshares()],
     "value of a feed": lambda s: [s.broker.getvalue([s.data]), s.broker.get_leverage(), s.broker.getvalue(mkt=True)],
     "ticks": lambda s: [s.data.tick_open, s.data.tick_close, s.data.tick_last, s.data.tick_volume],
@@ -529,7 +530,7 @@ def test_optimization_runs_every_strategy_on_the_fast_loop() -> None:
         cerebro.optstrategy(Stops, at=[20, 40, 60])
         results.append([repr(result[0].analyzers[0].get_analysis()) for result in cerebro.run()])
     assert results[0] == results[1]
-    assert cerebro.engine == "fast"
+    assert (cerebro.engine, cerebro.reason) == ("fast", None)
 
 
 class Seen(bt.Observer):
