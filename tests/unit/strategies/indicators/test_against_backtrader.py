@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies import indicators as ind
-from strategies.timing import DirectionalStrength
-from tests.unit.strategies.indicators.backtraders import LockedPrices, bars_of, bits, first_known, lines_of, prices
+from tests.unit.strategies.directional_movement import DirectionalStrength
+from tests.unit.strategies.indicators.backtraders import (
+    DirectionalStrength,
+    LockedPrices,
+    bars_of,
+    bits,
+    first_known,
+    lines_of,
+    prices,
+)
 
 PERIODS = st.integers(1, 12)
 
