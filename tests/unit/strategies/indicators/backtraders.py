@@ -116,23 +116,3 @@ def prices(draw, least=0, most=40):
         return Prices(draw(others), draw(others), draw(others), close)
     size = draw(st.sampled_from([0.0, 0.01, 1.5]))
     return Prices(close, [value + size for value in close], [value - size for value in close], close)
-
-
-class DirectionalStrength(bt.Indicator):
-    """Backtrader's directional movement with 0 where it would divide by zero, made of Backtrader's parts."""
-
-    lines = ("plus", "minus", "adx")
-    params = (("period", 14),)
-
-    def __init__(self):
-        up, down = self.data.high - self.data.high(-1), self.data.low(-1) - self.data.low
-        atr = bt.ind.ATR(self.data, period=self.p.period)
-        self.lines.plus = plus = self._share(bt.If(bt.And(up > down, up > 0.0), up, 0.0), atr)
-        self.lines.minus = minus = self._share(bt.If(bt.And(down > up, down > 0.0), down, 0.0), atr)
-        spread = bt.DivByZero(abs(plus - minus), plus + minus, zero=0.0)
-        self.lines.adx = 100.0 * bt.ind.SmoothedMovingAverage(spread, period=self.p.period)
-        super().__init__()
-
-    def _share(self, movement, atr):
-        smoothed = bt.ind.SmoothedMovingAverage(movement, period=self.p.period)
-        return bt.DivByZero(100.0 * smoothed, atr, zero=0.0)
