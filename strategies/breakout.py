@@ -4,12 +4,13 @@ Belongs here: strategies that buy new levels, and their stops. Does not belong h
 `sma_crossover`, `timing`).
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import backtrader as bt
+import numpy as np
 
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Bars, Signals
+from strategies.indicators import atr, ema, highest, lowest, shifted
 from strategies.parameters import Constraint, Float, Int, ParameterSpace
 
 
@@ -37,27 +38,18 @@ class DonchianBreakout(BaseStrategy):
         (Constraint("exit_bars <= entry_bars"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """Channels of the bars before this one, and the true range."""
-        high, low = data.high(-1), data.low(-1)
-        return {
-            "entry_high": bt.ind.Highest(high, period=self.p.entry_bars),
-            "entry_low": bt.ind.Lowest(low, period=self.p.entry_bars),
-            "exit_high": bt.ind.Highest(high, period=self.p.exit_bars),
-            "exit_low": bt.ind.Lowest(low, period=self.p.exit_bars),
-            "atr": bt.ind.ATR(data, period=self.p.atr_period),
-        }
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Follow a new level, leave at the opposite one."""
-        close, side, ind = data.close[0], self.side(data), self.ind[data]
-        distance = self.p.atr_stop * ind.atr[0]
-        if close > ind.entry_high[0]:
-            self.enter_long(data, stop=close - distance)
-        elif close < ind.entry_low[0]:
-            self.enter_short(data, stop=close + distance)
-        elif (side > 0 and close < ind.exit_low[0]) or (side < 0 and close > ind.exit_high[0]):
-            self.leave(data)
+        high, low, close = bars.compute(shifted, bars.high, 1), bars.compute(shifted, bars.low, 1), bars.close
+        return Signals(
+            max(p.entry_bars, p.exit_bars, p.atr_period),
+            long_entry=close > bars.compute(highest, high, p.entry_bars),
+            short_entry=close < bars.compute(lowest, low, p.entry_bars),
+            long_exit=close < bars.compute(lowest, low, p.exit_bars),
+            short_exit=close > bars.compute(highest, high, p.exit_bars),
+            stop=p.atr_stop * bars.compute(atr, bars.high, bars.low, close, p.atr_period),
+        )
 
 
 class ATRBreakout(BaseStrategy):
@@ -81,26 +73,23 @@ class ATRBreakout(BaseStrategy):
         }
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The true range, and the one known before this bar."""
-        atr = bt.ind.ATR(data, period=self.p.atr_period)
-        return {"atr": atr, "atr_before": atr(-1)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Follow a large move, trail the stop."""
-        ind, close = self.ind[data], data.close[0]
-        move, least = close - data.close[-1], self.p.breakout * ind.atr_before[0]
-        distance = self.p.trail * ind.atr[0]
-        if move > least:
-            self.enter_long(data, stop=close - distance)
-        elif move < -least:
-            self.enter_short(data, stop=close + distance)
-        self._trail(data, close, distance)
-
-    def _trail(self, data: bt.feed.DataBase, close: float, distance: float) -> None:
-        side, stop = self.side(data), self.stop_price(data)
-        if side and stop is not None and side * (close - side * distance - stop) > 0:
-            self.protect(data, close - side * distance)
+        close = bars.close
+        ranges = bars.compute(atr, bars.high, bars.low, close, p.atr_period)
+        move, least = close - bars.compute(shifted, close, 1), p.breakout * bars.compute(shifted, ranges, 1)
+        never = np.zeros(len(bars), dtype=np.bool_)
+        distance = p.trail * ranges
+        return Signals(
+            p.atr_period + 1,
+            long_entry=move > least,
+            short_entry=move < -least,
+            long_exit=never,
+            short_exit=never,
+            stop=distance,
+            trail=distance,
+        )
 
 
 class KeltnerBreakout(BaseStrategy):
@@ -124,20 +113,15 @@ class KeltnerBreakout(BaseStrategy):
         }
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The channel's middle and the true range."""
-        return {
-            "middle": bt.ind.EMA(data.close, period=self.p.average_period),
-            "atr": bt.ind.ATR(data, period=self.p.atr_period),
-        }
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Follow a close outside the channel, leave at its middle."""
-        distance = data.close[0] - self.ind[data].middle[0]
-        height, side = self.p.width * self.ind[data].atr[0], self.side(data)
-        if distance > height:
-            self.enter_long(data)
-        elif distance < -height:
-            self.enter_short(data)
-        elif side * distance < 0:
-            self.leave(data)
+        distance = bars.close - bars.compute(ema, bars.close, p.average_period)
+        height = p.width * bars.compute(atr, bars.high, bars.low, bars.close, p.atr_period)
+        return Signals(
+            max(p.average_period - 1, p.atr_period),
+            long_entry=distance > height,
+            short_entry=distance < -height,
+            long_exit=distance < 0.0,
+            short_exit=distance > 0.0,
+        )

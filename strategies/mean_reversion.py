@@ -4,12 +4,11 @@ Belongs here: strategies of single symbols that buy weakness. Does not belong he
 `pairs`).
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import backtrader as bt
-
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Bars, Signals
+from strategies.indicators import rsi, sma, stddev, zscore
 from strategies.parameters import Constraint, Float, Int, ParameterSpace
 
 
@@ -34,19 +33,17 @@ class RSIReversion(BaseStrategy):
         (Constraint("oversold < recovered"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The index; 50 while nothing moves."""
-        return {"rsi": bt.ind.RSI(data.close, period=self.p.rsi_period, safediv=True)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Buy weakness, leave on recovery."""
-        rsi, side = self.ind[data].rsi[0], self.side(data)
-        if rsi < self.p.oversold:
-            self.enter_long(data)
-        elif rsi > 100.0 - self.p.oversold:
-            self.enter_short(data)
-        elif (side > 0 and rsi > self.p.recovered) or (side < 0 and rsi < 100.0 - self.p.recovered):
-            self.leave(data)
+        index = bars.compute(rsi, bars.close, p.rsi_period)
+        return Signals(
+            p.rsi_period,
+            long_entry=index < p.oversold,
+            short_entry=index > 100.0 - p.oversold,
+            long_exit=index > p.recovered,
+            short_exit=index < 100.0 - p.recovered,
+        )
 
 
 class BollingerReversion(BaseStrategy):
@@ -71,24 +68,19 @@ class BollingerReversion(BaseStrategy):
         (Constraint("exit_deviations < deviations"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """Average and deviation of the closes."""
-        return {
-            "average": bt.ind.SMA(data.close, period=self.p.band_period),
-            "deviation": bt.ind.StdDev(data.close, period=self.p.band_period, safepow=True),
-        }
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Buy below the band, leave at the average."""
-        distance = data.close[0] - self.ind[data].average[0]
-        deviation, side = self.ind[data].deviation[0], self.side(data)
-        band, target = self.p.deviations * deviation, self.p.exit_deviations * deviation
-        if distance < -band:
-            self.enter_long(data)
-        elif distance > band:
-            self.enter_short(data)
-        elif (side > 0 and distance >= target) or (side < 0 and distance <= -target):
-            self.leave(data)
+        distance = bars.close - bars.compute(sma, bars.close, p.band_period)
+        deviation = bars.compute(stddev, bars.close, p.band_period)
+        band, target = p.deviations * deviation, p.exit_deviations * deviation
+        return Signals(
+            p.band_period - 1,
+            long_entry=distance < -band,
+            short_entry=distance > band,
+            long_exit=distance >= target,
+            short_exit=distance <= -target,
+        )
 
 
 class ZScoreReversion(BaseStrategy):
@@ -116,18 +108,15 @@ class ZScoreReversion(BaseStrategy):
         (Constraint("exit_z < entry_z < stop_z"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The distance in deviations; 0 while nothing moves."""
-        average = bt.ind.SMA(data.close, period=self.p.lookback)
-        deviation = bt.ind.StdDev(data.close, period=self.p.lookback, safepow=True)
-        return {"z": bt.DivByZero(data.close - average, deviation, zero=0.0)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Enter between the entry and the stop, leave outside of them."""
-        z, side = self.ind[data].z[0], self.side(data)
-        if side and not self.p.exit_z < -side * z < self.p.stop_z:
-            self.leave(data)
-        elif -self.p.stop_z < z < -self.p.entry_z:
-            self.enter_long(data)
-        elif self.p.entry_z < z < self.p.stop_z:
-            self.enter_short(data)
+        z = bars.compute(zscore, bars.close, p.lookback)
+        return Signals(
+            p.lookback - 1,
+            long_entry=(-p.stop_z < z) & (z < -p.entry_z),
+            short_entry=(p.entry_z < z) & (z < p.stop_z),
+            long_exit=~((p.exit_z < -z) & (-z < p.stop_z)),
+            short_exit=~((p.exit_z < z) & (z < p.stop_z)),
+            exits_first=True,
+        )

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import backtrader as bt
 
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Bars, Signals
+from strategies.indicators import rsi
 from strategies.parameters import Choice, Constraint, Float, Int, ParameterSpace
 
 
@@ -168,16 +170,14 @@ class RSIMomentum(BaseStrategy):
         (Constraint("rsi_exit < rsi_entry"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The index; 50 while nothing moves."""
-        return {"rsi": bt.ind.RSI(data.close, period=self.p.rsi_period, safediv=True)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Be on the side of strength."""
-        rsi, side = self.ind[data].rsi[0], self.side(data)
-        if rsi > self.p.rsi_entry:
-            self.enter_long(data)
-        elif rsi < 100.0 - self.p.rsi_entry:
-            self.enter_short(data)
-        elif (side > 0 and rsi < self.p.rsi_exit) or (side < 0 and rsi > 100.0 - self.p.rsi_exit):
-            self.leave(data)
+        index = bars.compute(rsi, bars.close, p.rsi_period)
+        return Signals(
+            p.rsi_period,
+            long_entry=index > p.rsi_entry,
+            short_entry=index < 100.0 - p.rsi_entry,
+            long_exit=index < p.rsi_exit,
+            short_exit=index > 100.0 - p.rsi_exit,
+        )

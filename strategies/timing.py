@@ -4,12 +4,11 @@ Belongs here: MACD, stochastic, directional movement. Does not belong here: reve
 `mean_reversion`), new levels (see `breakout`).
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import backtrader as bt
-
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Bars, Signals
+from strategies.indicators import crossover, directional_strength, macd, stochastic
 from strategies.parameters import Constraint, Float, Int, ParameterSpace
 
 
@@ -32,20 +31,13 @@ class MACDTiming(BaseStrategy):
         (Constraint("macd_fast < macd_slow"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """The sign of a crossing at this bar."""
-        macd = bt.ind.MACD(
-            data.close, period_me1=self.p.macd_fast, period_me2=self.p.macd_slow, period_signal=self.p.macd_signal
-        )
-        return {"crossing": bt.ind.CrossOver(macd.macd, macd.signal)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
-        """Follow the crossing."""
-        crossing = self.ind[data].crossing[0]
-        if crossing > 0:
-            self.enter_long(data)
-        elif crossing < 0:
-            self.enter_short(data)
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
+        """Follow the crossings of the line and its signal."""
+        lines = bars.compute(macd, bars.close, p.macd_fast, p.macd_slow, p.macd_signal)
+        crossing = crossover(lines.macd, lines.signal)
+        up, down = crossing > 0.0, crossing < 0.0
+        return Signals(p.macd_slow + p.macd_signal - 1, long_entry=up, short_entry=down, long_exit=down, short_exit=up)
 
 
 class StochasticTiming(BaseStrategy):
@@ -71,49 +63,18 @@ class StochasticTiming(BaseStrategy):
         (Constraint("oversold < overbought"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """%D, and the sign of a crossing at this bar; both lines are 50 while nothing moves."""
-        stochastic = bt.ind.Stochastic(
-            data,
-            period=self.p.stochastic_period,
-            period_dfast=self.p.smooth_k,
-            period_dslow=self.p.smooth_d,
-            safediv=True,
-            safezero=0.5,
-        )
-        return {"d": stochastic.percD, "crossing": bt.ind.CrossOver(stochastic.percK, stochastic.percD)}
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Follow a crossing in the right zone."""
-        crossing, d = self.ind[data].crossing[0], self.ind[data].d[0]
-        if crossing > 0 and d < self.p.oversold:
-            self.enter_long(data)
-        elif crossing < 0 and d > self.p.overbought:
-            self.enter_short(data)
-
-
-class DirectionalStrength(bt.Indicator):  # type: ignore[misc]
-    """Wilder's +DI, -DI and ADX, 0 to 100, that survive a series that does not move.
-
-    Backtrader's own indicator divides by the true range and by the sum of both DIs without a look; where nothing
-    moves, these are 0 here and the ADX with them. Everywhere else the values are the same.
-    """
-
-    lines: ClassVar[Any] = ("plus", "minus", "adx")
-    params: ClassVar[Any] = (("period", 14),)
-
-    def __init__(self) -> None:
-        up, down = self.data.high - self.data.high(-1), self.data.low(-1) - self.data.low
-        atr = bt.ind.ATR(self.data, period=self.p.period)
-        self.lines.plus = plus = self._share(bt.If(bt.And(up > down, up > 0.0), up, 0.0), atr)
-        self.lines.minus = minus = self._share(bt.If(bt.And(down > up, down > 0.0), down, 0.0), atr)
-        spread = bt.DivByZero(abs(plus - minus), plus + minus, zero=0.0)
-        self.lines.adx = 100.0 * bt.ind.SmoothedMovingAverage(spread, period=self.p.period)
-        super().__init__()
-
-    def _share(self, movement: bt.LineActions, atr: bt.LineActions) -> bt.LineActions:
-        smoothed = bt.ind.SmoothedMovingAverage(movement, period=self.p.period)
-        return bt.DivByZero(100.0 * smoothed, atr, zero=0.0)
+        lines = bars.compute(
+            stochastic, bars.high, bars.low, bars.close, p.stochastic_period,
+            smooth_k=p.smooth_k, smooth_d=p.smooth_d, flat=0.5,
+        )  # fmt: skip
+        crossing = crossover(lines.k, lines.d)
+        up = (crossing > 0.0) & (lines.d < p.oversold)
+        down = (crossing < 0.0) & (lines.d > p.overbought)
+        ready = p.stochastic_period + p.smooth_k + p.smooth_d - 2
+        return Signals(ready, long_entry=up, short_entry=down, long_exit=down, short_exit=up)
 
 
 class ADXTrend(BaseStrategy):
@@ -135,17 +96,16 @@ class ADXTrend(BaseStrategy):
         (Constraint("trend_over <= trend"),),
     )
 
-    def indicators(self, data: bt.feed.DataBase) -> Mapping[str, Any]:
-        """Strength and direction of the trend."""
-        return {"strength": DirectionalStrength(data, period=self.p.adx_period)}  # type: ignore[call-arg]
-
-    def decide(self, data: bt.feed.DataBase) -> None:
+    @classmethod
+    def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Enter a strong trend, leave a weak or turned one."""
-        strength, side = self.ind[data].strength, self.side(data)
-        adx, lead = strength.adx[0], strength.plus[0] - strength.minus[0]
-        if adx > self.p.trend and lead > 0:
-            self.enter_long(data)
-        elif adx > self.p.trend and lead < 0:
-            self.enter_short(data)
-        elif side and (adx < self.p.trend_over or side * lead < 0):
-            self.leave(data)
+        strength = bars.compute(directional_strength, bars.high, bars.low, bars.close, p.adx_period)
+        lead = strength.plus - strength.minus
+        strong, over = strength.adx > p.trend, strength.adx < p.trend_over
+        return Signals(
+            2 * p.adx_period - 1,
+            long_entry=strong & (lead > 0.0),
+            short_entry=strong & (lead < 0.0),
+            long_exit=over | (lead < 0.0),
+            short_exit=over | (lead > 0.0),
+        )

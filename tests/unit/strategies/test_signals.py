@@ -9,7 +9,8 @@ import pytest
 from strategies.breakout import ATRBreakout, DonchianBreakout, KeltnerBreakout
 from strategies.mean_reversion import BollingerReversion, RSIReversion, ZScoreReversion
 from strategies.momentum import CrossSectionalRotation, DualMomentum, RSIMomentum
-from strategies.timing import ADXTrend, DirectionalStrength, MACDTiming, StochasticTiming
+from strategies.timing import ADXTrend, MACDTiming, StochasticTiming
+from tests.unit.strategies.directional_movement import DirectionalStrength
 from tests.unit.strategies.markets import frame, run, walk
 
 
