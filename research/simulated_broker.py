@@ -24,7 +24,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import backtrader as bt
@@ -53,6 +53,8 @@ _KINDS = {
 _TAKES_LIQUIDITY = frozenset({Order.Market, Order.Close, Order.Stop, Order.StopTrail})
 
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_NOTHING_PAID = (date.min, 0.0, 0.0, 0)
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions
 
 
@@ -78,6 +80,9 @@ class _Execution:
     @property
     def fee(self) -> float:
         return dollars(self.closed_fee + self.opened_fee)
+
+
+_Paid = tuple[date, float, float, int]  # what an order did in a session: quantity, value, millionths charged
 
 
 class Commissions(bt.CommInfoBase):  # type: ignore[misc]
@@ -112,8 +117,9 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._stale_value = False
         self._halt = HaltState.ACTIVE
         self._taken: dict[Any, tuple[int, float]] = {}  # data -> bar, volume already taken from it
-        self._order_fees: dict[tuple[int, date], tuple[float, float, int]] = {}  # quantity, value, millionths charged
+        self._order_fees: dict[int, _Paid] = {}  # by Backtrader's order reference
         self._month_shares: dict[tuple[int, int], float] = defaultdict(float)
+        self._moment: tuple[int, datetime, date] = (-1, _NEVER, date.min)  # bar, its time and session
         self._trade_profit: dict[Any, float] = {}  # of open trades, before the exit
 
     def _make_commissions(self) -> Commissions:
@@ -190,6 +196,13 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             self._stale_value = True
             self.recorder.financing.append((bar, interest))
             self.recorder.cash.append((bar, self.cash))
+
+    def _present(self) -> tuple[int, datetime, date]:
+        """The present bar, its time (aware UTC) and its session."""
+        bar, clock = self._bar, self._clock
+        if self._moment[0] != bar:
+            self._moment = bar, clock.time(bar), clock.session(bar)
+        return self._moment
 
     def _has_bar(self, data: bt.feed.DataBase) -> bool:
         """True when the symbol has a bar of its own at this moment."""
@@ -285,12 +298,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             quantity=record.requested,
             price=order.data.close[0],
             kind=record.kind,
-            limit_price=record.limit_price
-            if record.kind.endswith("_limit")
-            else record.price
-            if record.kind == "limit"
-            else None,
-            ts=self._clock.time(self._bar),
+            limit_price=record.price if record.kind == "limit" else record.limit_price,
+            ts=self._present()[1],
             reduces_only=record.protective,
         )
 
@@ -301,11 +310,11 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             for data, position in self.positions.items()
             if position.size
         }
-        working = tuple(
+        working = [
             WorkingOrder(record.symbol, record.remaining, record.order.created.price, record.protective)
             for record in self._live.values()
-        )
-        return Portfolio(self.cash, self.getvalue(), holdings, working)
+        ]
+        return Portfolio(self.cash, self.getvalue(), holdings, tuple(working))
 
     def _enforce(self, halt: HaltState) -> None:
         """Do what a halt state asks of working orders and positions."""
@@ -333,7 +342,10 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
                 send(None, data, abs(position.size), exectype=Order.Market, by_guard=_BY_GUARD)
 
     def _closing(self, symbol: str) -> bool:
-        return any(record.by_guard and record.symbol == symbol for record in self._live.values())
+        for record in self._live.values():  # noqa: SIM110 (asked for every order, mostly of no others)
+            if record.by_guard and record.symbol == symbol:
+                return True
+        return False
 
     # ---------------------------------------------------------------- execution
 
@@ -419,12 +431,12 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _settle(self, order: Order, record: OrderRecord, done: _Execution, *, slippage: float) -> None:
         """Book an execution: position, fees, records, and what the order and the strategy are told."""
-        data, bar, size, price = order.data, self._bar, done.size, done.price
+        data, (bar, time, session), size, price = order.data, self._present(), done.size, done.price
         position = self.positions[data]
-        position.update(size, price, self._clock.naive_time(bar))
+        position.update(size, price, time.replace(tzinfo=None))
         self._stale_value = True
         self._taken[data] = (bar, self._taken_from(data) + abs(size))
-        self._charge(order, size, price, done.closed_fee + done.opened_fee)
+        self._charge(order.ref, session, abs(size), price, done.closed_fee + done.opened_fee)
         record.filled += size
         recorder = self.recorder
         recorder.fills.append(FillRecord(bar, record.symbol, size, price, done.fee, slippage, record.number))
@@ -446,7 +458,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         profit = self._trade_profit.pop(data, 0.0) + done.profit - dollars(done.closed_fee)
         size = self.positions[data].size
         if done.closed and (done.opened or not size):
-            self._guard.closed_trade(profit, self._clock.time(self._bar))
+            self._guard.closed_trade(profit, self._present()[1])
             profit = 0.0
         if size:
             self._trade_profit[data] = profit - dollars(done.opened_fee)
@@ -489,18 +501,22 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _fee(self, order: Order, size: float, price: float) -> int:
         """What executing `size` more adds to the order's commission of this session, millionths of a dollar."""
-        session = self._clock.session(self._bar)
-        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, 0))
+        session = self._present()[2]
+        quantity, value, charged = self._paid(order.ref, session)
         quantity, value = quantity + abs(size), value + abs(size) * price
         traded = self._month_shares[session.year, session.month] - (quantity - abs(size))
         total = self._charges.charge(math.copysign(quantity, size), value / quantity, session, monthly_shares=traded)
         return max(total - charged, 0)
 
-    def _charge(self, order: Order, size: float, price: float, fee: int) -> None:
-        session = self._clock.session(self._bar)
-        quantity, value, charged = self._order_fees.get((order.ref, session), (0.0, 0.0, 0))
-        self._order_fees[order.ref, session] = (quantity + abs(size), value + abs(size) * price, charged + fee)
-        self._month_shares[session.year, session.month] += abs(size)
+    def _charge(self, ref: int, session: date, shares: float, price: float, fee: int) -> None:
+        quantity, value, charged = self._paid(ref, session)
+        self._order_fees[ref] = session, quantity + shares, value + shares * price, charged + fee
+        self._month_shares[session.year, session.month] += shares
+
+    def _paid(self, ref: int, session: date) -> tuple[float, float, int]:
+        """Shares, value and millionths charged of an order so far in a session; sessions only go forward."""
+        last, quantity, value, charged = self._order_fees.get(ref, _NOTHING_PAID)
+        return (quantity, value, charged) if last == session else (0.0, 0.0, 0)
 
     # ---------------------------------------------------------------- ends of orders
 

@@ -216,6 +216,25 @@ class LeanBroker(SimulatedBroker):
                     continue
             self._work_order(order)
 
+    def _try_exec(self, order: Order) -> None:
+        """As the base and Backtrader do, with prices that are read once."""
+        record = self._records.get(order.ref)
+        if record is None or not self._follows:
+            super()._try_exec(order)
+            return
+        time, open_, high, low, close = self._prices(order.data, self._bar)
+        if time != self._clock.numbers[self._bar] or not time > record.newest_bar:
+            return
+        kind, created = order.exectype, order.created
+        if kind == Order.Market:
+            self._fill(order, open_)
+        elif kind == Order.Limit:
+            self._try_exec_limit(order, open_, high, low, created.price)
+        elif kind in {Order.Stop, Order.StopTrail}:
+            self._try_exec_stop(order, open_, high, low, created.price, close)
+        else:
+            super()._try_exec(order)
+
     def _prices(self, data: bt.feed.DataBase, bar: int) -> _Prices:
         """A symbol's newest prices at a bar of the run."""
         columns = self._columns.get(data)
