@@ -24,6 +24,11 @@ def closes(formula, **options):
     return lambda bars, period: formula(bars.array("close"), period, **options)
 
 
+def begins_finite(bars, count):
+    """Whether the other formula's first value is a number: where it is NaN it cannot be told from warm-up."""
+    return bool(np.isfinite([*bars.open[:count], *bars.close[:count]]).all())
+
+
 def ranges(formula, **options):
     return lambda bars, period: formula(*(bars.array(name) for name in ("high", "low", "close")), period, **options)
 
@@ -98,11 +103,12 @@ CASES = {
         lambda n: n + 1,
     ),
     "rsi of macd": (
-        lambda d, n: bt.ind.RSI(bt.ind.MACD(d.close, period_me1=2, period_me2=4), period=n, safediv=True),
+        lambda d, n: bt.ind.RSI(bt.ind.MACD(d.close, period_me1=2, period_me2=4).macd, period=n, safediv=True),
         lambda bars, n: ind.rsi(ind.macd(bars.array("close"), 2, 4).macd, n),
         lambda n: n + 3,
     ),
 }
+OF_ANOTHER = {"crossover", "ema of sma", "rsi of macd"}  # whose input is the result of another formula
 EVERY = pytest.mark.parametrize("name", CASES)
 
 
@@ -116,7 +122,7 @@ def columns(result):
 def test_a_formula_is_backtraders_indicator_to_the_last_bit(name, bars, period):
     make, formula, _ = CASES[name]
     expected = lines_of(lambda data: make(data, period), bars)
-    if expected is None:
+    if expected is None or (name in OF_ANOTHER and not begins_finite(bars, period + 4)):
         return
     assert [bits(column) for column in columns(formula(bars, period))] == [bits(line) for line in expected]
 
