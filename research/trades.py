@@ -11,7 +11,7 @@ the last close.
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -20,6 +20,17 @@ from research.run_output import TRADES_SCHEMA
 from warehouse.schema import UTC_US
 
 _FLAT = 1e-9  # shares; sums of fractional quantities are not exact
+
+
+class _Fill(NamedTuple):
+    """What a fill does to a trade; `ts` is in microseconds UTC."""
+
+    ts: int
+    symbol: str
+    side: str
+    quantity: float
+    price: float
+    commission: float
 
 
 @dataclass(slots=True)
@@ -79,10 +90,9 @@ def trades_from_fills(fills: pa.Table, bars: Mapping[str, SymbolBars]) -> tuple[
     closed: list[dict[str, Any]] = []
     still_open: list[dict[str, Any]] = []
     positions: dict[str, _Position] = {}
-    plain = fills.set_column(fills.column_names.index("ts"), "ts", fills["ts"].cast(pa.int64()))
-    for row in plain.to_pylist():
-        for trade, exit_ts in _apply(row, positions):
-            closed.append(trade.row(exit_ts, bars[trade.symbol]))
+    columns = [fills["ts"].cast(pa.int64()), *(fills[name] for name in _Fill._fields[1:])]
+    for fill in map(_Fill, *(column.to_pylist() for column in columns)):
+        closed.extend(trade.row(fill.ts, bars[trade.symbol]) for trade in _apply(fill, positions))
     still_open.extend(position.row(None, bars[symbol]) for symbol, position in positions.items())
     still_open.sort(key=lambda trade: (trade["entry_ts"], trade["symbol"]))
     return _table(closed), _table(still_open)
@@ -97,25 +107,25 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table(arrays, schema=TRADES_SCHEMA)
 
 
-def _apply(fill: Mapping[str, Any], positions: dict[str, _Position]) -> Iterator[tuple[_Position, int]]:
+def _apply(fill: _Fill, positions: dict[str, _Position]) -> Iterator[_Position]:
     """Book one fill; yields the trade it ends, if any."""
-    symbol, price, quantity = fill["symbol"], fill["price"], fill["quantity"]
-    direction = 1 if fill["side"] == "buy" else -1
+    ts, symbol, side, quantity, price, commission = fill
+    direction = 1 if side == "buy" else -1
     position = positions.get(symbol)
     opening = quantity
     if position is not None and position.direction != direction:
         closing = min(quantity, position.held)
         opening = quantity - closing
         position.leave(closing, price)
-        position.costs += fill["commission"] * (closing / quantity)
+        position.costs += commission * (closing / quantity)
         position.fills += 1
         if position.held <= _FLAT:
             del positions[symbol]
-            yield position, fill["ts"]
+            yield position
     if opening > _FLAT:
-        position = positions.setdefault(symbol, _Position(symbol, direction, fill["ts"]))
+        position = positions.setdefault(symbol, _Position(symbol, direction, ts))
         position.enter(opening, price)
-        position.costs += fill["commission"] * (opening / quantity)
+        position.costs += commission * (opening / quantity)
         position.fills += 1
 
 
