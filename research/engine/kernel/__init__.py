@@ -1,9 +1,10 @@
 """The kernel: a declared strategy run by compiled rules, bit for bit as on Backtrader.
 
-Belongs here: the strategy's desk, the broker and the risk guard on flat arrays. Does not belong here: choosing the engine.
+Belongs here: the strategy's desk, the broker and the risk guard on flat records. Does not belong here: choosing the
+engine.
 """
 
-from research.engine.kernel.market import Kernel, KernelRun, ineligible
+from research.engine.kernel.kernel import Kernel, KernelRun, ineligible
 from research.engine.kernel.output import run_output
 
 __all__ = ["Kernel", "KernelRun", "ineligible", "run_output"]

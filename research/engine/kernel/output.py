@@ -1,34 +1,33 @@
-"""The kernel's logs as the result of a backtest.
+"""The records of a compiled run as the result of a backtest.
 
 Belongs here: records out of rows. Does not belong here: tables (see `research.run_tables`), the rules.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from backtrader.order import Order
 
-from research.engine.kernel import rules
-from research.engine.kernel.market import Kernel, KernelRun
-from research.engine.run import PreparedRun
+from research.engine.kernel import machine
+from research.engine.kernel.kernel import Kernel, KernelRun
 from research.recorder import FillRecord, OrderRecord, Recorder
 from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
 from research.trades import trades_from_fills
 from risk.states import HaltState
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_KINDS = ("market", "stop", "limit")
-_REASONS = {
-    rules.NO_REASON: None,
-    rules.NOT_PAID: "not enough cash at the price of the fill",
-    rules.POSITION_CLOSED: "the position it protects is closed",
-}
+if TYPE_CHECKING:
+    from research.engine.run import PreparedRun
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS: Final = ("market", "stop", "limit")
+_REASONS: Final = (None, "not enough cash at the price of the fill", "the position it protects is closed")
 
 
 @dataclass(frozen=True, slots=True)
-class _Logged:
-    """What the tables ask of an order."""
+class _Sent:
+    """What the tables ask of Backtrader's order."""
 
     size: float
     status: int
@@ -41,7 +40,7 @@ class _Logged:
         return name
 
 
-def run_output(kernel: Kernel, run: KernelRun, prepared: PreparedRun) -> RunOutput | None:
+def run_output(kernel: Kernel, run: KernelRun, prepared: "PreparedRun") -> RunOutput | None:
     """The result of a run, equal to the other engines'; None where the risk guard acted, whose words are not kept."""
     if run.uncertain is not None or run.acted:
         return None
@@ -70,52 +69,53 @@ def run_output(kernel: Kernel, run: KernelRun, prepared: PreparedRun) -> RunOutp
 
 
 def _recorder(kernel: Kernel, run: KernelRun, cash: float) -> Recorder:
-    recorder = Recorder(cash=[(-1, cash)], orders=_orders(kernel, run))
-    changes: list[tuple[int, int, float]] = []
-    for bar, amount, after in run.interest.tolist():
-        recorder.financing.append((int(bar), amount))
-        changes.append((int(bar), 0, after))
-    for (bar, symbol, order), row in zip(run.fill_i.tolist(), run.fill_f.tolist(), strict=True):
-        name = kernel.symbols[symbol]
-        size, price, fee, slippage, after, held, average = row
-        recorder.fills.append(FillRecord(bar, name, size, price, fee, slippage, order + 1))
-        recorder.positions.setdefault(name, []).append((bar, held, average))
-        changes.append((bar, 1, after))
+    recorder = Recorder(orders=[_order(kernel, number, row) for number, row in enumerate(_rows(run.orders), start=1)])
+    changes = [(row["tick"], 0, row["cash"]) for row in _rows(run.bookings)]
+    recorder.financing.extend((row["tick"], row["amount"]) for row in _rows(run.bookings))
+    for row in _rows(run.fills):
+        symbol = kernel.symbols[row["symbol"]]
+        recorder.fills.append(
+            FillRecord(
+                row["tick"], symbol, row["quantity"], row["price"], row["commission"], row["slippage"], row["order"] + 1
+            )
+        )
+        recorder.positions.setdefault(symbol, []).append((row["tick"], row["size"], row["average"]))
+        changes.append((row["tick"], 1, row["cash"]))
     changes.sort(key=lambda change: change[:2])  # interest is booked before anything fills
-    recorder.cash.extend((bar, after) for bar, _, after in changes)
+    recorder.cash = [(-1, cash), *((tick, after) for tick, _, after in changes)]
     return recorder
 
 
-def _orders(kernel: Kernel, run: KernelRun) -> list[OrderRecord]:
-    records = []
-    for number, (row, money) in enumerate(zip(run.order_i.tolist(), run.order_f.tolist(), strict=True), start=1):
-        kind = row[rules.KIND]
-        records.append(
-            OrderRecord(
-                number=number,
-                parent=None,
-                bar=row[rules.BAR],
-                symbol=kernel.symbols[row[rules.SYMBOL]],
-                kind=_KINDS[kind],
-                requested=money[rules.REQUESTED],
-                approved=money[rules.APPROVED],
-                price=None if kind == rules.MARKET else money[rules.PRICE],
-                limit_price=None,
-                protective=bool(row[rules.PROTECTIVE]),
-                newest_bar=0.0,
-                order=_Logged(money[rules.REQUESTED], row[rules.STATUS]),
-                filled=money[rules.FILLED],
-                final_bar=row[rules.FINAL_BAR],
-                reason=_REASONS[row[rules.REASON]],
-            )
-        )
-    return records
+def _order(kernel: Kernel, number: int, row: dict[str, Any]) -> OrderRecord:
+    return OrderRecord(
+        number=number,
+        parent=None,
+        bar=row["tick"],
+        symbol=kernel.symbols[row["symbol"]],
+        kind=_KINDS[row["kind"]],
+        requested=row["requested"],
+        approved=row["approved"],
+        price=None if row["kind"] == machine.MARKET else row["price"],
+        limit_price=None,
+        protective=bool(row["protective"]),
+        newest_bar=0.0,
+        order=_Sent(row["requested"], row["status"]),
+        filled=row["filled"],
+        final_bar=row["final_tick"],
+        reason=_REASONS[row["reason"]],
+    )
 
 
-def _warmed_up(run: KernelRun, prepared: PreparedRun) -> datetime | None:
+def _rows(records: machine.Records) -> list[dict[str, Any]]:
+    names = records.dtype.names or ()
+    return [dict(zip(names, row, strict=True)) for row in records.tolist()]
+
+
+def _warmed_up(run: KernelRun, prepared: "PreparedRun") -> datetime | None:
+    """When every symbol had the bars that its declaration needs."""
     moments = []
     for ready, bars in zip(run.ready, prepared.bars.values(), strict=True):
         if ready >= len(bars):
             return None
-        moments.append(int(bars.ts[max(ready, 0)]))
+        moments.append(int(bars.ts[ready]))
     return _EPOCH + timedelta(microseconds=max(moments))

@@ -1,0 +1,226 @@
+"""Runs of a declared strategy by compiled rules, one after the other on the same bars.
+
+Belongs here: whether the kernel can run an experiment, what is kept between runs, one run for a set of parameters.
+Does not belong here: the rules (see `machine`), the tables of a result (see `output`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from research.clock import Clock, clock_of
+from research.engine.kernel import machine
+from research.engine.kernel.declared import Declared
+from research.engine.kernel.figures import Session, figures_of
+from research.engine.kernel.market import Market, models, terms_of
+from research.errors import ResearchError
+from risk.limits import Limits
+from strategies.base_strategy import BaseStrategy, is_declared
+
+if TYPE_CHECKING:
+    from research.engine.run import PreparedRun
+
+_ORDERS: Final = 1024
+_LAST: Final = 2**26
+_LAST_TERMS: Final = 10_000
+_QUEUE: Final = 256
+_CALLED: Final = (
+    "positions_at_most", "_capped", "enter_long", "enter_short", "leave", "protect", "side", "stop_price", "notify_order",
+    "start", "stop", "__init__",
+)  # fmt: skip
+"""Methods that a strategy may override and that the kernel would not call."""
+_OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
+
+_WHY: Final = {
+    machine.UNCERTAIN_FEE: "A fee lies too near the middle of two millionths for the kernel's arithmetic.",
+    machine.UNCERTAIN_INTEREST: "Interest lies too near the middle of two cents for the kernel's arithmetic.",
+    machine.NO_PRICE: "The price of a protective order is not a positive number, which the kernel leaves alone.",
+    machine.NO_EQUITY: "The equity is not a number, which the kernel leaves alone.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """What a run writes to; the next one overwrites it."""
+
+    account: machine.Records
+    symbols: machine.Records
+    orders: machine.Records
+    fills: machine.Records
+    bookings: machine.Records
+    queues: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, symbols: int, orders: int) -> "_Memory":
+        return cls(
+            np.zeros(1, machine.ACCOUNT),
+            np.zeros(symbols, machine.SYMBOL),
+            np.zeros(orders, machine.ORDER),
+            np.zeros(orders, machine.FILL),
+            np.zeros(4 * orders, machine.BOOKING),
+            np.zeros((machine.QUEUES, _QUEUE * (symbols + 1)), np.int64),
+        )
+
+
+class CrowdedError(ResearchError):
+    """A run sends more orders than can be remembered."""
+
+
+def ineligible(prepared: "PreparedRun") -> str | None:
+    """Why the kernel cannot run an experiment: one sentence, or None when it can."""
+    strategy, name = prepared.strategy, prepared.strategy.__name__
+    if not is_declared(strategy):
+        return f"{name} decides bar by bar; the kernel runs strategies that declare their signals."
+    for method in _CALLED:
+        if getattr(strategy, method) is not getattr(BaseStrategy, method):
+            return f"{name} overrides {method}, which the kernel does not call."
+    if not models(prepared.costs.slippage):
+        return f"The slippage model {type(prepared.costs.slippage).__name__} is not one of the kernel's."
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class KernelRun:
+    """What happened in one run; see `machine` for the fields of the records.
+
+    Attributes:
+        uncertain: why the run ended early, in a sentence; the records are of no use then.
+        acted: whether the risk guard refused, cut or halted anything.
+        ready: index of each symbol's own first bar that could decide.
+        orders: `machine.ORDER`.
+        fills: `machine.FILL`.
+        bookings: `machine.BOOKING`.
+        met: symbols in the order in which the broker met them.
+        halt: severity of the halt state at the end.
+        final_value: equity at the end.
+    """
+
+    uncertain: str | None
+    acted: bool
+    ready: tuple[int, ...]
+    orders: machine.Records
+    fills: machine.Records
+    bookings: machine.Records
+    met: npt.NDArray[np.int64]
+    halt: int
+    final_value: float
+    session: Session
+
+    def metrics(self, names: Sequence[str]) -> dict[str, float | None]:
+        """Figures by their names in `research.metric_catalog`, None where there is none to give.
+
+        Raises:
+            ResearchError: a figure needs a benchmark or is no number, or the run is uncertain.
+        """
+        if self.uncertain is not None:
+            raise ResearchError(f"figures of a run that ended early: {self.uncertain}")
+        return figures_of(self.session, self.fills, self.bookings, self.met, names)
+
+
+class Kernel:
+    """Everything of an experiment that does not depend on the strategy's parameters.
+
+    Not thread-safe: runs share their working memory.
+
+    Attributes:
+        clock: the ticks of a run.
+        symbols: in the order of the experiment.
+    """
+
+    def __init__(self, prepared: "PreparedRun") -> None:
+        reason = ineligible(prepared)
+        if reason is not None:
+            raise ResearchError(f"{prepared.experiment.name}: {reason}")
+        all_bars = list(prepared.bars.values())
+        self._prepared = prepared
+        self.clock: Clock = clock_of(all_bars, prepared.calendar)
+        self.symbols = tuple(prepared.bars)
+        self._market = Market.of(self.clock, all_bars, prepared.costs)
+        self._declared = Declared(prepared.strategy, all_bars, self._market)
+        self._session = Session.of(prepared.experiment, self.clock, self._market, all_bars)
+        self._terms: dict[tuple[Any, ...], Any] = {}
+        self._recent: dict[int, npt.NDArray[np.int64]] = {}
+        self._memory = _Memory.of(len(self.symbols), _ORDERS)
+
+    @classmethod
+    def prepare(cls, prepared: "PreparedRun") -> "Kernel":
+        """The kernel of an experiment.
+
+        Raises:
+            ResearchError: the experiment is not one for the kernel (see `ineligible`).
+        """
+        return cls(prepared)
+
+    def run(self, params: Mapping[str, Any]) -> KernelRun:
+        """Run once.
+
+        Args:
+            params: every parameter of the strategy, checked.
+
+        Raises:
+            StrategyError: what the strategy declares does not fit its bars.
+        """
+        declared, market = self._declared, self._market
+        ready = declared.load(SimpleNamespace(**params))
+        terms = self._terms_for(params)
+        while True:
+            memory = self._memory
+            memory.symbols["first_ready"] = declared.first_ready
+            fault = machine.simulate(
+                terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
+                market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
+                market.tiers, market.sales, self._recent_for(terms),
+            )  # fmt: skip
+            if fault != machine.FULL:
+                break
+            if len(memory.orders) >= _LAST:
+                raise CrowdedError(f"{self._prepared.experiment.name}: the strategy sends too many orders.")
+            self._memory = _Memory.of(len(self.symbols), 4 * len(memory.orders))
+        return self._result(fault, ready)
+
+    def _result(self, fault: int, ready: tuple[int, ...]) -> KernelRun:
+        memory, account = self._memory, self._memory.account[0]
+        return KernelRun(
+            _WHY.get(fault),
+            bool(account["events"]),
+            ready,
+            memory.orders[: account["orders"]].copy(),
+            memory.fills[: account["fills"]].copy(),
+            memory.bookings[: account["bookings"]].copy(),
+            memory.queues[machine.MET, : account["met"]].copy(),
+            int(account["effective"]),
+            float(account["value"]),
+            self._session,
+        )
+
+    def _terms_for(self, params: Mapping[str, Any]) -> Any:  # noqa: ANN401 (a structured array)
+        """The terms for a set of parameters; remembered by those that matter."""
+        strategy, declared = self._prepared.strategy, self._declared
+        own = strategy.limits_for.__func__ is not BaseStrategy.limits_for.__func__  # type: ignore[attr-defined]
+        matter = tuple(params.values()) if own else tuple(params[name] for name in _OF_LIMITS)
+        share = params["target_fraction"] / len(self.symbols)
+        weight = float(min(share, params["max_position_size"], params["max_concentration"]))
+        key = (*matter, weight, params["cash_reserve"], declared.has)
+        found = self._terms.get(key)
+        if found is None:
+            if len(self._terms) > _LAST_TERMS:
+                self._terms.clear()
+            prepared = self._prepared
+            found = terms_of(prepared.experiment.cash, prepared.costs, self._limits_for(params))
+            found["weight"], found["cash_reserve"] = weight, params["cash_reserve"]
+            found["stops"], found["trails"], found["profits"] = declared.has
+            self._terms[key] = found
+        return found
+
+    def _limits_for(self, params: Mapping[str, Any]) -> Limits:
+        from research.engine.run import limits_of  # noqa: PLC0415 (which imports this package when it runs something)
+
+        return limits_of(self._prepared.experiment, self._prepared.strategy, params)
+
+    def _recent_for(self, terms: Any) -> npt.NDArray[np.int64]:  # noqa: ANN401
+        most = max(1, int(terms["per_minute"][0]))
+        return self._recent.setdefault(most, np.zeros(most, np.int64))
