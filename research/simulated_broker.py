@@ -82,6 +82,7 @@ class _Execution:
         return dollars(self.closed_fee + self.opened_fee)
 
 
+_Part = tuple[float, float, float]  # of an execution, what closes or what opens: quantity, value, commission
 _Paid = tuple[date, float, float, int]  # what an order did in a session: quantity, value, millionths charged
 
 
@@ -285,6 +286,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             reason = "its parent order is not working"
         elif not math.isfinite(size) or not size or (size > 0) != order.isbuy():
             reason = f"size {size!r} is no quantity"
+        elif not order.created.price >= 0:
+            reason = f"price {order.created.price!r} is no price of a share"
         elif not record.by_guard and self._closing(record.symbol):
             reason = "the risk guard is closing this position"
         return reason
@@ -443,15 +446,19 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         recorder.cash.append((bar, self.cash))
         recorder.positions.setdefault(record.symbol, []).append((bar, position.size, position.price))
         self._follow_trade(data, done)
-        order.execute(
-            data.datetime[0], size, price,
-            done.closed, -done.closed * done.average, dollars(done.closed_fee),
-            done.opened, done.opened * price, dollars(done.opened_fee),
-            None, done.profit, position.size, position.price,
-        )  # fmt: skip
+        closed = done.closed, -done.closed * done.average, dollars(done.closed_fee)
+        opened = done.opened, done.opened * price, dollars(done.opened_fee)
+        self._book(order, size, price, closed, opened, done.profit, position)
         order.addcomminfo(self._commissions)
         self.notify(order)
         self._ococheck(order)
+
+    def _book(  # noqa: PLR0917 (as Backtrader's `execute`)
+        self, order: Order, size: float, price: float, closed: _Part, opened: _Part, profit: float, position: Position
+    ) -> None:
+        """Tell an order of its execution."""
+        now = order.data.datetime[0]
+        order.execute(now, size, price, *closed, *opened, None, profit, position.size, position.price)
 
     def _follow_trade(self, data: bt.feed.DataBase, done: _Execution) -> None:
         """Keep the running profit of the open trade; tell the guard when it ends."""

@@ -107,6 +107,12 @@ def test_a_size_that_is_no_quantity_is_rejected(size):
     assert (fills(output), output.orders["status"].to_pylist()) == ([], ["rejected"])
 
 
+@pytest.mark.parametrize("price", [-0.01, float("nan")])
+def test_a_price_below_zero_is_rejected(price):
+    output = script(steps={"at1": lambda s: s.sell(size=1, price=price, exectype=bt.Order.Stop)})
+    assert (fills(output), reasons(output)) == ([], [f"price {price!r} is no price of a share"])
+
+
 @pytest.mark.parametrize(
     "setting",
     [
