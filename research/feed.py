@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research.errors import BarsError
+from strategies.declaration import Bars
 from warehouse.resolution import Resolution
 from warehouse.schema import BARS_SCHEMA
 
@@ -56,6 +57,11 @@ class SymbolBars:
             self.symbol, self.ts[:stop], self.sessions[:stop],
             self.open[:stop], self.high[:stop], self.low[:stop], self.close[:stop], self.volume[:stop],
         )  # fmt: skip
+
+    def closed(self) -> Bars:
+        """The same bars for a declaration."""
+        columns = {name: getattr(self, name).copy() for name in (*_PRICES, "volume")}
+        return Bars(self.symbol, **columns)
 
     def with_future(self, after_us: int, factor: float) -> "SymbolBars":
         """The same bars, prices of those stamped after a moment multiplied."""

@@ -14,6 +14,8 @@ must be equal. Where to cut decides what is found:
   last bit from those computed at once.
 - Before every symbol has the bars that the indicators need, a shorter history would break them; there the future is
   not taken away but changed, once down and once up.
+- What a strategy declares is compared by itself: at each cut, every value up to it must be what the whole history
+  gives, whether or not it led to an order.
 """
 
 import random
@@ -21,18 +23,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from research.engine import Engine, PreparedRun, Rig, prepare_run, replay
 from research.errors import ExperimentError
 from research.experiment import Experiment
-from research.feed import Integers, union_of_times
+from research.feed import Integers, SymbolBars, union_of_times
 from research.run_output import RunOutput
+from strategies.base_strategy import is_declared
+from strategies.declaration import Signals, declare
 
 _DECIDED = ("ts", "symbol", "side", "kind", "quantity_requested", "quantity", "price", "limit_price")
+_DECLARED = ("long_entry", "short_entry", "long_exit", "short_exit", "stop", "trail", "take_profit")
 _SUSPECTS = 3
 _FUTURES = (0.5, 2.0)
 _BREAKS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -43,7 +51,7 @@ class LookaheadFinding:
     """The first thing that came out differently at one cut."""
 
     cut: datetime  # UTC close of the last bar that was left as it is
-    what: str  # "orders" | "fills" | "equity" | "error"
+    what: str  # "signals" | "orders" | "fills" | "equity" | "error"
     detail: str  # one sentence
 
 
@@ -81,8 +89,53 @@ def check_lookahead(
     full = replay(prepared, engine=engine)
     sampled, on_decisions = _cut_moments(prepared, full, cuts, seed)
     moments = sorted({*sampled, *_suspected(prepared, full)})
-    findings = [finding for moment in moments if (finding := _compare_at(prepared, full, moment, engine)) is not None]
+    declaration = _Declaration(prepared) if is_declared(prepared.strategy) else None
+    findings = []
+    for moment in moments:
+        finding = declaration.compare_at(moment) if declaration else None
+        finding = finding or _compare_at(prepared, full, moment, engine)
+        if finding is not None:
+            findings.append(finding)
     return LookaheadReport(tuple(_utc(moment) for moment in moments), on_decisions, tuple(findings))
+
+
+class _Declaration:
+    """What a strategy declares on the whole history, to be compared with what it declares on a part of it."""
+
+    def __init__(self, prepared: PreparedRun) -> None:
+        self._prepared = prepared
+        self._whole = {symbol: self._declare(bars) for symbol, bars in prepared.bars.items()}
+
+    def compare_at(self, moment: int) -> LookaheadFinding | None:
+        """The first value up to a moment that is another one when history ends there, or None."""
+        for symbol, bars in self._prepared.bars.items():
+            head = bars.head(moment)
+            if not len(head):
+                continue
+            short, whole = self._declare(head), self._whole[symbol]
+            for name in _DECLARED:
+                seen, expected = getattr(short, name), getattr(whole, name)
+                if seen is None or expected is None:
+                    continue
+                begins = max(short.ready, whole.ready, 0)
+                differ = _differ(seen[begins:], expected[begins : len(head)])
+                if len(differ):
+                    row = begins + int(differ[0])
+                    detail = (
+                        f"on the history up to {_utc(moment)} {name} of {symbol} at {_utc(int(bars.ts[row]))} is"
+                        f" {seen[row]}, on the whole history {expected[row]}"
+                    )
+                    return LookaheadFinding(_utc(moment), "signals", detail)
+        return None
+
+    def _declare(self, bars: SymbolBars) -> Signals:
+        strategy: Any = self._prepared.strategy
+        return declare(strategy, bars.closed(), SimpleNamespace(**self._prepared.params))
+
+
+def _differ(seen: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    same = (seen == expected) | ((seen != seen) & (expected != expected))  # noqa: PLR0124 (NaN equals NaN here)
+    return np.flatnonzero(~same)
 
 
 def _suspected(prepared: PreparedRun, full: RunOutput) -> list[int]:

@@ -8,6 +8,8 @@ from research.engine import Engine, replay, run_backtest
 from research.errors import ExperimentError
 from research.experiment import Experiment
 from research.lookahead import check_lookahead
+from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Signals
 from strategies.registry import LIBRARY
 from tests.unit.research.scenarios import FREE, daily, flat, walk
 
@@ -77,6 +79,27 @@ class KnowsTheEnd(Honest):
             super().next()
 
 
+class DeclaresTheFuture(BaseStrategy):
+    """Declares entries by the mean of all closes, and moves its stop by the next bar."""
+
+    @classmethod
+    def signals(cls, bars, p):
+        above = bars.close > bars.close.mean()
+        return Signals(0, long_entry=above, short_entry=~above, long_exit=~above, short_exit=above)
+
+
+class DeclaresTheNextBar(BaseStrategy):
+    """Never decides by it, but places a stop by the bar that comes."""
+
+    @classmethod
+    def signals(cls, bars, p):
+        never = np.zeros(len(bars), dtype=bool)
+        distance = np.abs(np.diff(bars.close, append=bars.close[-1])) + 1.0
+        return Signals(
+            0, long_entry=never, short_entry=never, long_exit=never, short_exit=never, stop=distance, trail=distance
+        )
+
+
 class Idle(bt.Strategy):
     def next(self):
         pass
@@ -88,7 +111,9 @@ def check(monkeypatch):
 
     def of(strategy, *tables, cuts=6, seed=0, engine=Engine.AUTO, **fields):
         monkeypatch.setattr("research.engine.run.load_strategy", lambda path: strategy)
-        monkeypatch.setattr("research.engine.run.resolve_params", lambda cls, params: params)
+        monkeypatch.setattr(
+            "research.engine.run.resolve_params", lambda cls, params: {**dict(cls.params._getitems()), **params}
+        )
         tables = tables or (walk("A", 300, 3),)
         bars = {table["symbol"][0].as_py(): table for table in tables}
         fields = {"start": "2020-01-01", "end": "2024-12-31", "costs": FREE} | fields
@@ -116,6 +141,20 @@ def test_what_differs_is_told(check):
     finding = check(PeeksOneBar).findings[-1]
     assert finding.what == "orders"
     assert "only the whole history has orders at" in finding.detail
+
+
+@pytest.mark.parametrize("strategy", [DeclaresTheFuture, DeclaresTheNextBar])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_declaration_that_knows_the_future_is_found(check, strategy, seed):
+    report = check(strategy, seed=seed)
+    assert {finding.what for finding in report.findings} == {"signals"}
+    assert len(report.findings) == len(report.cuts)
+
+
+def test_the_value_that_differs_is_told(check):
+    finding = check(DeclaresTheNextBar).findings[0]
+    assert "stop of A at" in finding.detail
+    assert "on the whole history" in finding.detail
 
 
 def test_a_strategy_that_breaks_without_the_future_is_found(check):
