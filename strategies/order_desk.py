@@ -49,6 +49,10 @@ class _Exit:
     kind: int
     order: Any = None
 
+    @property
+    def refused(self) -> bool:
+        return self.order is not None and bool(self.order.status == bt.Order.Rejected)
+
 
 class OrderDesk:
     """Works the orders of one strategy; every method takes the data feed of the symbol.
@@ -149,11 +153,16 @@ class OrderDesk:
         self._keep_exits(data)
 
     def on_order(self, data: bt.feed.DataBase) -> None:
-        """React between bars to news of an order: a fill wants its stop, a cancellation may free the way."""
+        """React between bars to news of an order: a fill wants its stop, a cancellation may free the way.
+
+        A protective order that was refused is tried again at the next bar only: the news of one refusal would else
+        bring the next.
+        """
         wish = self._wishes.get(data)
         if wish is not None and wish.order is None and not self._working(data):
             self.pursue(data)
-        self._keep_exits(data)
+        if not any(kept.refused for kept in self._exits(data)):
+            self._keep_exits(data)
 
     # ------------------------------------------------------------------ orders
 
@@ -226,9 +235,12 @@ class OrderDesk:
         self._stops.pop(data, None)
         self._profits.pop(data, None)
 
+    def _exits(self, data: bt.feed.DataBase) -> list[_Exit]:
+        return [kept[data] for kept in (self._stops, self._profits) if data in kept]
+
     def _keep_exits(self, data: bt.feed.DataBase) -> None:
         """Keep the stop and the limit order equal to the position they protect."""
-        exits = [kept[data] for kept in (self._stops, self._profits) if data in kept]
+        exits = self._exits(data)
         if not exits:
             return
         held = self._held(data)

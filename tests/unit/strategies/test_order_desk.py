@@ -321,3 +321,18 @@ def test_news_of_a_fill_between_bars_brings_the_stop_at_once():
 
     done = run(BetweenBars, [100.0, 100.0, 85.0, 85.0])
     assert [(fill.decided, fill.filled, fill.price) for fill in done.fills] == [(1, 2, 100.0), (2, 3, 90.0)]
+
+
+def test_the_news_of_a_refused_stop_does_not_bring_the_next_one():
+    class Told(BaseStrategy):
+        def next(self):
+            super().next()
+            if len(self.data) == 3:
+                for _ in range(5):
+                    self.notify_order(self._desk._stops[self.data].order)
+
+        def decide(self, data):
+            self.enter_long(data, stop=90.0)
+
+    done = run(Told, [100.0] * 5, broker=refusing(*range(2, 100)))
+    assert done.statuses.count("Rejected") == 3  # at the ends of the bars 2, 3 and 4; what is sent at 5 is not told
