@@ -1,0 +1,142 @@
+"""How many times faster the engines are than Backtrader as it comes, on the works of `works`.
+
+Belongs here: the ratios, their goals, the memory of a long run. Does not belong here: the works, whether results are
+the same (tests/unit/research/engine; a work whose fills differ is an error here all the same).
+"""
+
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from works import PERIODS, Work, run_fast, run_vanilla, work
+
+from research.engine import PreparedRun, replay, strategy_of
+from research.engine.choice import Engine
+from research.engine.kernel import Kernel
+from research.experiment import Experiment
+from risk.limits import Limits
+from warehouse.calendar import get_calendar
+
+SWEEP = 100
+_STRATEGY = "strategies.sma_crossover.SMACrossover"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One line of the table: ratios to Backtrader as it comes (`tuned`: without its observers)."""
+
+    name: str
+    ratios: list[float]
+    goal: float
+    against: str = "default"
+
+    @property
+    def ratio(self) -> float:
+        """The median."""
+        return statistics.median(self.ratios)
+
+
+def measure() -> Iterator[Speed]:
+    """Every work, each pair run one after the other so that noise meets both."""
+    yield Speed("W1 fast: 3,270 days, generic next()", _fast(work("W1"), 9), 35)
+    yield Speed("W2 fast: 500,000 minutes, generic next()", _fast(work("W2"), 2), 30)
+    yield Speed("W3 fast: four symbols, generic next()", _fast(work("W3"), 7), 25)
+    yield Speed("orders fast: brackets and trailing stops", _fast(work("orders"), 5), 8)
+    yield Speed("W1 kernel: SMACrossover, costs and limits", _kernel(work("W1"), 9), 500)
+    yield Speed("W2 kernel: SMACrossover, costs and limits", _kernel(work("W2"), 1), 500)
+    yield Speed(f"W4 kernel: {SWEEP} trials with a Sharpe ratio", _sweep(work("W1"), 2), 1500, "tuned")
+
+
+def memory() -> float:
+    """Peak resident megabytes of a process that runs SMACrossover over 500,000 minute bars on the fast engine."""
+    program = "import speed; speed.long_run()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return float(done.stdout) / 1024
+
+
+def long_run() -> None:
+    """What `memory` measures; prints kilobytes."""
+    replay(prepared(work("W2")), engine=Engine.FAST)
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def prepared(of: Work, **params: int) -> PreparedRun:
+    """SMACrossover on the bars of a work, with the costs and limits of an experiment that says nothing about them."""
+    chosen = params or {"sma_short": PERIODS[0], "sma_long": PERIODS[1]}
+    experiment = Experiment(
+        name="bench", strategy=_STRATEGY, params=chosen, symbols=tuple(of.bars), start=date(2000, 1, 1),
+        end=date(2030, 1, 1), resolution=of.resolution, cash=of.cash,
+    )  # fmt: skip
+    strategy, complete = strategy_of(experiment)
+    return PreparedRun(
+        experiment, strategy, complete, Limits.default(), experiment.costs.build(), get_calendar("XNYS"), of.bars
+    )
+
+
+def _fast(of: Work, rounds: int) -> list[float]:
+    run_fast(of)
+    ratios = []
+    for _ in range(rounds):
+        slow, expected = _timed(lambda: run_vanilla(of))
+        quick, seen = _timed(lambda: run_fast(of))
+        if seen != expected:
+            raise RuntimeError(f"{of.name}: the fast engine differs from Backtrader.")
+        ratios.append(slow / quick)
+    return ratios
+
+
+def _kernel(of: Work, rounds: int) -> list[float]:
+    """Bars are prepared once a process, so that is not counted; signals, orders, fills and values are."""
+    run = prepared(of)
+    Kernel.prepare(run).run(run.params)
+    ratios = []
+    for _ in range(rounds):
+        slow, _ = _timed(lambda: run_vanilla(of))
+        kernel = Kernel.prepare(run)
+        quick, _ = _timed(lambda kernel=kernel: kernel.run(run.params))
+        ratios.append(slow / quick)
+    return ratios
+
+
+def _sweep(of: Work, rounds: int) -> list[float]:
+    generator = random.Random(7)  # noqa: S311
+    points: list[dict[str, int]] = []
+    while len(points) < SWEEP:
+        short, long = generator.randint(5, 30), generator.randint(31, 100)
+        points.append({"sma_short": short, "sma_long": long})
+    base = prepared(of)
+    trials = [base.params | point for point in points]
+    ratios = []
+    for _ in range(rounds):
+        slow, _ = _timed(
+            lambda: [run_vanilla(of, stdstats=False, short=one["sma_short"], long=one["sma_long"]) for one in points]
+        )
+        quick, _ = _timed(lambda: _study(base, trials))
+        ratios.append(slow / quick)
+    return ratios
+
+
+def _study(base: PreparedRun, trials: list[dict[str, Any]]) -> list[float | None]:
+    kernel = Kernel.prepare(base)
+    return [kernel.run(trial).metrics(["sharpe_ratio"])["sharpe_ratio"] for trial in trials]
+
+
+def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    done = action()
+    return time.perf_counter() - began, done
