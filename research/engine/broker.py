@@ -8,7 +8,6 @@ At a bar without an order or cash to add, `BackBroker.next` changes nothing but 
 and the price and time to which each open position was last marked.
 """
 
-import datetime as dt
 from collections import defaultdict, deque
 from collections.abc import Sequence, Sized
 from typing import Final
@@ -16,20 +15,20 @@ from typing import Final
 import backtrader as bt
 from backtrader.comminfo import CommInfoBase
 from backtrader.feed import AbstractDataBase
-from backtrader.position import Position
 
 from research.engine.lines import Clock
-
-Mark = tuple[float | None, dt.datetime | None]
+from research.engine.matching import MatchingBroker
+from research.engine.positions import MarkedPosition
 
 _UNCOUNTED: Final = "money that becomes a float at the next bar, as in Backtrader"
 _CHARGES: Final = (
     "get_credit_interest", "_get_credit_interest", "cashadjust", "getvaluesize", "getvalue", "profitandloss",
-    "get_leverage", "get_margin", "stocklike",
+    "get_leverage", "get_margin", "margin", "stocklike", "getcommission",
 )  # fmt: skip
+_OWN_SCHEMES: Final = (bt.CommInfoBase, bt.CommissionInfo)
 
 
-class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
+class FastBroker(MatchingBroker):
     """`BackBroker` with the same events, which the fast loop may leave out at quiet bars.
 
     Attributes:
@@ -41,16 +40,18 @@ class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self._unmarked = False  # the values are those of the present bar, the marks of positions are not
         self._always: deque[str] = deque()  # reasons why no bar may be left out any more
         self._cash = 0.0
+        self._watched = False  # by the fast loop, whose feeds have no ticks of their own
+        self._confided = False  # nobody can ask for values while the broker works
         super().__init__()
 
     def init(self) -> None:
         """As Backtrader's; a run begins."""
-        self.stale = self._unmarked = False
+        self.stale = self._unmarked = self._watched = False
         self._always.clear()
         super().init()
         self.positions: dict[AbstractDataBase, MarkedPosition] = defaultdict(self._flat)
 
-    def _flat(self) -> "MarkedPosition":
+    def _flat(self) -> MarkedPosition:
         return MarkedPosition(self)
 
     # ---------------------------------------------------------------- what the loop asks
@@ -70,21 +71,64 @@ class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         return not any(self.work())
 
     def watch(self, step: Clock) -> None:
-        """No bar is special because of its time."""
+        """The fast loop begins; no bar is special because of its time."""
+        self._watched = True
+        self._look_at_schemes()
 
-    # ---------------------------------------------------------------- values on demand
+    def unwatch(self) -> None:
+        """The fast loop gives up, and Backtrader's goes on from the present bar."""
+        self.value_now()
+        self.mark()
+        self._watched = False
+
+    def catch_up(self) -> None:
+        """The broker is about to work again: bring up to the last bar what it would have left behind there."""
+        self.mark()
+        if not self._confided:
+            self.value_now()
+
+    # ---------------------------------------------------------------- the bar
 
     def next(self) -> None:
         """As Backtrader's."""
         self.stale = self._unmarked = False
-        super().next()
+        if not self._can_be_simple():
+            super().next()
+        else:
+            self._work_simply()
         while _UNCOUNTED in self._always:
             self._always.remove(_UNCOUNTED)
+
+    def _can_be_simple(self) -> bool:
+        p = self.p
+        plain = p.filler is None and p.shortcash and not (p.coc or p.coo)
+        return self._watched and plain and all(reason is _UNCOUNTED for reason in self._always)
+
+    def _work_simply(self) -> None:
+        """What Backtrader does at a bar; the values can wait until somebody reads them."""
+        while self._toactivate:
+            self._toactivate.popleft().activate()
+        if self._always:
+            self.cash = self.cash - 0.0  # Backtrader takes off interest of 0.0
+        self.simple = True
+        try:
+            if self.p.checksubmit and self.submitted:
+                self.check_submitted()
+            if self.pending:
+                self.work_orders()
+        finally:
+            self.simple = False
+        self.stale = True
+        if self._cash_addition:
+            self.value_now()
 
     def stop(self) -> None:
         """The run is over: leave the values behind."""
         self.mark()
+        self.value_now()
         super().stop()
+
+    # ---------------------------------------------------------------- values on demand
 
     def value_now(self) -> None:
         """Bring the portfolio's values up to the present bar."""
@@ -94,13 +138,12 @@ class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             super()._get_value()
 
     def mark(self) -> None:
-        """Bring the values and the marks of open positions up to the present bar."""
-        self.value_now()
-        if self._unmarked:
+        """Mark open positions to the present bar."""
+        if self.stale or self._unmarked:
             self._unmarked = False
             for data, position in self.positions.items():
-                if position:
-                    position.marked = data.close[0], data.datetime.datetime()
+                if position.size:
+                    position.mark(data)
 
     def get_value(
         self, datas: Sequence[AbstractDataBase] | None = None, mkt: bool = False, lever: bool = False
@@ -155,15 +198,21 @@ class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def addcommissioninfo(self, comminfo: CommInfoBase, name: str | None = None) -> None:
         """As Backtrader's, also in the middle of a run."""
         self.mark()
+        self.value_now()
         super().addcommissioninfo(comminfo, name)
-        self._consider(comminfo)
+        self._look_at_schemes()
 
     def setcommission(self, *arguments: object, **keywords: object) -> None:
         """As Backtrader's, also in the middle of a run."""
         self.mark()
+        self.value_now()
         super().setcommission(*arguments, **keywords)
-        for comminfo in self.comminfo.values():
-            self._consider(comminfo)
+        self._look_at_schemes()
+
+    def set_shortcash(self, shortcash: bool) -> None:
+        """As Backtrader's."""
+        self.value_now()
+        super().set_shortcash(shortcash)
 
     def add_order_history(self, orders: Sequence[object], notify: bool = True) -> None:
         """As Backtrader's."""
@@ -176,10 +225,10 @@ class FastBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         super().set_fund_history(fund)
         self._always.append("a history of the fund")
 
-    def _consider(self, comminfo: CommInfoBase) -> None:
-        reason = _changes_cash(comminfo)
-        if reason:
-            self._always.append(reason)
+    def _look_at_schemes(self) -> None:
+        schemes = self.comminfo.values()
+        self._always.extend(reason for scheme in schemes if (reason := _changes_cash(scheme)))
+        self._confided = self.p.filler is None and all(type(scheme) in _OWN_SCHEMES for scheme in schemes)
 
 
 def _changes_cash(info: CommInfoBase) -> str | None:
@@ -192,53 +241,3 @@ def _changes_cash(info: CommInfoBase) -> str | None:
     if info.p.interest:
         return "Interest is charged at every bar."
     return None
-
-
-class MarkedPosition(Position):  # type: ignore[misc]
-    """A position whose mark, the close and time of the last bar that Backtrader's broker saw, is found when read."""
-
-    def __init__(self, broker: FastBroker) -> None:
-        self._broker = broker
-        self._mark: Mark = None, None
-        super().__init__()
-
-    def fix(self, size: float, price: float) -> bool:
-        """As Backtrader's; it does not change the value that the bar began with."""
-        self._broker.value_now()
-        same: bool = super().fix(size, price)
-        return same
-
-    @property
-    def marked(self) -> Mark:
-        """Price and time; both None before the first."""
-        self._broker.mark()
-        return self._mark
-
-    @marked.setter
-    def marked(self, mark: Mark) -> None:
-        self._mark = mark
-
-    @property
-    def adjbase(self) -> float | None:
-        """The price to which the position was last marked."""
-        return self.marked[0]
-
-    @adjbase.setter
-    def adjbase(self, price: float | None) -> None:
-        self._mark = price, self._mark[1]
-
-    @property
-    def datetime(self) -> dt.datetime:
-        """The time at which the position was last marked or changed.
-
-        Raises:
-            AttributeError: it never was; a plain position has no such attribute then.
-        """
-        moment = self.marked[1]
-        if moment is None:
-            raise AttributeError("'Position' object has no attribute 'datetime'", name="datetime", obj=self)
-        return moment
-
-    @datetime.setter
-    def datetime(self, moment: dt.datetime) -> None:
-        self._mark = self._mark[0], moment

@@ -223,7 +223,7 @@ class _Run:
             self._due = broker.watch(self._bar) or self._due
             self._work = broker.work()
         if isinstance(broker, FastBroker):
-            self._settle = broker.mark
+            self._settle = broker.catch_up
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""
@@ -278,6 +278,8 @@ class _Run:
     def _surrendered(self) -> None:
         self._strategy._lineiterators.update(self._iterators)
         self._surrendered_at = self._now[0]
+        if isinstance(self._broker, FastBroker):
+            self._broker.unwatch()
         if not self._cerebro._event_stop:
             self._cerebro._event_stop = _Surrender
 
