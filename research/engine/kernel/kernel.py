@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _ORDERS: Final = 1024
 _LAST: Final = 2**26
 _LAST_TERMS: Final = 10_000
-_QUEUE: Final = 256
 _CALLED: Final = (
     "positions_at_most", "_capped", "enter_long", "enter_short", "leave", "protect", "side", "stop_price", "notify_order",
     "start", "stop", "__init__",
@@ -62,7 +61,7 @@ class _Memory:
             np.zeros(orders, machine.ORDER),
             np.zeros(orders, machine.FILL),
             np.zeros(4 * orders, machine.BOOKING),
-            np.zeros((machine.QUEUES, _QUEUE * (symbols + 1)), np.int64),
+            np.zeros((machine.QUEUES, (symbols + 1) * orders // 4), np.int64),
         )
 
 

@@ -1075,6 +1075,15 @@ def _keeps_exits(account: Records, symbols: Records, orders: Records, queues: Ta
     return keeps
 
 
+@inlined
+def _refused(symbols: Records, orders: Records, symbol: int) -> bool:
+    """Whether a protective order was refused: it is tried again at the next bar, not at the news of that."""
+    of = symbols[symbol]
+    stop = of.stop and of.stop_order != NONE and orders[of.stop_order].status == REJECTED
+    take = of.take and of.take_order != NONE and orders[of.take_order].status == REJECTED
+    return stop or take
+
+
 @compiled
 def outdated(  # noqa: PLR0917
     account: Records,
@@ -1175,7 +1184,7 @@ def step(  # noqa: C901, PLR0912, PLR0917 (a list of turns)
                     if size == 0.0 and (of.weight == 0.0 or of.tries >= _TRIES):
                         pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)
             else:
-                if part == 2 and (stage == _TOLD or stage == _ENDING):  # noqa: PLR1714 (compiled)
+                if part == 2 and (stage == _ENDING or (stage == _TOLD and not _refused(symbols, orders, symbol))):
                     keeps = _keeps_exits(account, symbols, orders, queues, tick, symbol)
                 if keeps and (of.take if part == 3 else of.stop):
                     kind, price, number = STOP, of.stop_price, of.stop_order
