@@ -16,6 +16,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Compiling the engine for this machine (half a minute, once) ..."
+	@$(BIN)/python -m research.engine.kernel
 	@touch $(INSTALLED)
 
 demo: $(INSTALLED) ## real bars -> clean -> quality -> three backtests -> leaderboard

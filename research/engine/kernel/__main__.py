@@ -17,7 +17,7 @@ from warehouse.calendar import get_calendar
 from warehouse.cleaning import rebuild_clean
 from warehouse.ingest import update_raw
 from warehouse.resolution import Resolution
-from warehouse.sources import SampleSource
+from warehouse.sources.sample import SampleSource
 from warehouse.store import Warehouse
 
 _SYMBOL, _FIRST, _LAST = "FB", date(2012, 5, 18), date(2013, 3, 1)
