@@ -103,9 +103,11 @@ class Clock:
 def clock_of(all_bars: Sequence[SymbolBars], calendar: TradingCalendar) -> Clock:
     """The clock of a run over these symbols."""
     ts = union_of_times(all_bars)
-    days = np.zeros(len(ts), dtype=np.int64)
-    for bars in all_bars:
-        days[np.searchsorted(ts, bars.ts)] = bars.sessions
+    days = all_bars[0].sessions
+    if any(len(bars) != len(ts) or not np.array_equal(bars.sessions, days) for bars in all_bars):
+        days = np.zeros(len(ts), dtype=np.int64)
+        for bars in all_bars:
+            days[np.searchsorted(ts, bars.ts)] = bars.sessions
     return Clock(ts, days, _regular_closes(days, calendar))
 
 
