@@ -23,6 +23,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.once import run_once
 from research.engine.preload import quick_preload
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
@@ -104,8 +105,7 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
             super()._runonce(runstrats)
             return
         strategy = runstrats[0]
-        strategy._once()
-        strategy.reset()
+        run_once(strategy)
         self._fast_run = run = _Run(self, strategy)
         try:
             run.begin()
