@@ -4,6 +4,7 @@ Belongs here: running a strategy up to its first bar, and reading the state of a
 tests.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import backtrader as bt
 from research.engine.once import run_once
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The indicators are computed."""
 
 
@@ -24,7 +25,7 @@ class _UpToTheFirstBar(bt.Cerebro):
     def _runonce(self, runstrats):
         self.strategy = runstrats[0]
         self.compute(self.strategy)
-        raise _Stopped
+        raise _StoppedError
 
 
 def backtraders_way(strategy):
@@ -53,7 +54,7 @@ def left_behind(strategy_class, feeds, *, compute=run_once):
     cerebro.addstrategy(strategy_class)
     try:
         cerebro.run()
-    except _Stopped:
+    except _StoppedError:
         return list(_lines(cerebro.strategy, "strategy", set()))
     except Exception as error:  # noqa: BLE001 (whatever Backtrader raises must be raised)
         return [Left(f"{type(error).__name__}: {error}")]
@@ -75,7 +76,8 @@ def _lines(thing, path, seen):
         yield from _lines(data, f"{path}.data{number}", seen)
     for kind in getattr(thing, "_lineiterators", {}).values():
         for number, inner in enumerate(kind):
-            yield from _lines(inner, f"{path}/{number}:{type(inner).__name__}", seen)
+            name = type(inner).__name__.rstrip("0123456789")  # Backtrader numbers the classes of couplers
+            yield from _lines(inner, f"{path}/{number}:{name}", seen)
 
 
 def _left(line, path):
@@ -85,4 +87,4 @@ def _left(line, path):
 
 def _one_nan(values):
     """The bytes of the numbers; NaN differ in bits that nobody reads."""
-    return struct.pack(f"{len(values)}d", *(value if value == value else float("nan") for value in values))
+    return struct.pack(f"{len(values)}d", *(math.nan if math.isnan(value) else value for value in values))
