@@ -69,7 +69,7 @@ def optimize(
     from pipelines.runs import open_instance
     from research.engine import prepare_run, strategy_of
     from research.experiment import Experiment
-    from research.study import parse_ranges, run_grid
+    from research.study import check_metric, grid_points, parse_ranges, run_grid
     from warehouse.store import Warehouse
 
     if top < 1:
@@ -80,7 +80,8 @@ def optimize(
         "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
     }  # fmt: skip
     experiment = Experiment.build(**fields)
-    strategy_of(experiment)
+    check_metric(metric)
+    grid_points(strategy_of(experiment)[0], experiment.params, space)  # what cannot be is refused before a download
     settings = load_settings()
     with open_instance() as instance:
         code = download_missing(instance, [experiment], settings)

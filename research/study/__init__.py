@@ -4,7 +4,8 @@ Belongs here: which parameters are tried, what each trial comes to, and the proo
 Does not belong here: running one trial (see `research.engine`), the terminal.
 """
 
-from research.study.grid import GridResult, run_grid
+from research.study.grid import GridResult, grid_points, run_grid
 from research.study.ranges import parse_ranges
+from research.study.trial import check_metric
 
-__all__ = ["GridResult", "parse_ranges", "run_grid"]
+__all__ = ["GridResult", "check_metric", "grid_points", "parse_ranges", "run_grid"]

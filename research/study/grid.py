@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+import backtrader as bt
 import pyarrow as pa
 
 from research.engine import PreparedRun, replay
@@ -89,7 +90,7 @@ def run_grid(
         StudyError: a parameter or the figure is unknown, nothing is left to try, or a trial is not Backtrader's result.
     """
     check_metric(metric)
-    points, left_out = _points(prepared, space)
+    points, left_out = grid_points(prepared.strategy, prepared.experiment.params, space)
     parts = [points[start::chunks] for start in range(chunks)]
     if executor is None:
         done = [run_trials(prepared, part, metric) for part in parts]
@@ -105,17 +106,27 @@ def run_grid(
     return GridResult(metric, tuple(space), tuple(trials), left_out, len(chosen))
 
 
-def _points(prepared: PreparedRun, space: Mapping[str, Sequence[Any]]) -> tuple[list[dict[str, Any]], int]:
-    """Complete, checked parameters of every combination, and how many combinations a constraint forbids."""
+def grid_points(
+    strategy: type[bt.Strategy], given: Mapping[str, Any], space: Mapping[str, Sequence[Any]]
+) -> tuple[list[dict[str, Any]], int]:
+    """Complete, checked parameters of every combination, and how many combinations a constraint forbids.
+
+    Args:
+        strategy: whose parameters.
+        given: values of parameters that are not varied.
+        space: values by parameter.
+
+    Raises:
+        StudyError: a parameter is unknown, a value is impossible, or no combination is left.
+    """
     count = 1
     for values in space.values():
         count *= len(values)
     if not space or count > _MOST:
         raise StudyError(f"param-ranges: {count if space else 'no'} combinations; a grid tries 1 to {_MOST:,}.")
-    strategy, given = prepared.strategy, dict(prepared.experiment.params)
     points, refused, last = [], 0, None
     for values in itertools.product(*space.values()):
-        asked = given | dict(zip(space, values, strict=True))
+        asked = dict(given) | dict(zip(space, values, strict=True))
         try:
             points.append(dict(resolve_params(strategy, asked)))
         except ParameterError as error:
@@ -127,7 +138,7 @@ def _points(prepared: PreparedRun, space: Mapping[str, Sequence[Any]]) -> tuple[
     return points, refused
 
 
-def _is_forbidden(strategy: type, asked: Mapping[str, Any]) -> bool:
+def _is_forbidden(strategy: type[bt.Strategy], asked: Mapping[str, Any]) -> bool:
     """Whether each value is fine by itself, so that only their combination is not."""
     if not issubclass(strategy, BaseStrategy):
         return False

@@ -5,6 +5,11 @@ import pytest
 from pipelines.cli.app import build_app, run
 from warehouse.errors import InvalidRequestError
 
+GRID = (
+    "optimize --strategy strategies.sma_crossover.SMACrossover --symbols A --start 2020-01-01 --end 2020-02-01"
+    " --param-ranges "
+)
+
 
 @pytest.fixture(autouse=True)
 def _empty_project(tmp_path, monkeypatch):
@@ -32,6 +37,13 @@ def _empty_project(tmp_path, monkeypatch):
             "backtest --strategy strategies.sma_crossover.SMACrossver --symbols A --start 2020-01-01 --end 2020-02-01",
             "Did you mean SMACrossover?",
         ),
+        (GRID + "sma_short", "'sma_short' is not of the form name:low-high."),
+        (GRID + "sma_short:9-5", "sma_short: '9-5' holds no value."),
+        (GRID + "sma_shrt:5-9", "Did you mean sma_short?"),
+        (GRID + "sma_short:0-9", "sma_short must be between 1 and 1000, not 0."),
+        (GRID + "sma_short:50-60,sma_long:40-45", "every combination is forbidden"),
+        (GRID + "sma_short:5-9 --metric sharp_ratio", "did you mean sharpe_ratio"),
+        (GRID + "sma_short:5-9 --top 0", "top: 0 must be at least 1."),
         ("check-lookahead --experiment none.yaml", "none.yaml cannot be read"),
         ("verify-engine none.yaml", "none.yaml cannot be read"),
         ("backtest --experiment a --engine fsat", 'Did you mean "fast"?'),
