@@ -360,11 +360,11 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             super()._try_exec(order)
 
     def _try_exec_market(self, order: Order, popen: float, phigh: float, plow: float) -> None:
-        self._fill(order, popen)
+        self._trade(order, popen)
 
     def _try_exec_close(self, order: Order, pclose: float) -> None:
         if self._clock.closing[self._bar]:
-            self._fill(order, pclose)
+            self._trade(order, pclose)
 
     def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
         return price
@@ -386,10 +386,10 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             left: float = super()._execute(order, cash=cash, position=position)
             return left
         if price is not None:
-            self._fill(order, price)
+            self._trade(order, price)
         return None
 
-    def _fill(self, order: Order, price: float) -> None:
+    def _trade(self, order: Order, price: float) -> None:
         """Execute as much of an order as this bar allows, at a price inside the bar."""
         record = self._records[order.ref]
         size = self._fillable(order, record)
@@ -399,7 +399,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         done, cash = self._affordable(wanted)
         if done.size:
             self.cash = cash
-            self._settle(order, record, done, slippage=abs(done.size) * abs(done.price - price))
+            self._settle_trade(order, record, done, slippage=abs(done.size) * abs(done.price - price))
         if done.opened != wanted.opened:
             record.reason = record.reason or "not enough cash at the price of the fill"
             order.margin()
@@ -432,7 +432,7 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             return replace(wanted, opened=0.0, opened_fee=0), cash
         return wanted, left
 
-    def _settle(self, order: Order, record: OrderRecord, done: _Execution, *, slippage: float) -> None:
+    def _settle_trade(self, order: Order, record: OrderRecord, done: _Execution, *, slippage: float) -> None:
         """Book an execution: position, fees, records, and what the order and the strategy are told."""
         data, (bar, time, session), size, price = order.data, self._present(), done.size, done.price
         position = self.positions[data]

@@ -15,10 +15,13 @@ from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
-from backtrader.order import Order, OrderData
+from backtrader.order import Order
+from backtrader.position import Position
 
 from broker.costs import CostModel
 from research.clock import Clock
+from research.engine.matching import MatchingBroker
+from research.engine.orders import ALIVE, TRAILING, book, is_plain, told
 from research.engine.quiet import QuietBars
 from research.feed import SymbolBars
 from research.simulated_broker import Commissions, SimulatedBroker, split
@@ -28,9 +31,8 @@ from risk.states import HaltState
 _AMPLE: Final = 1.0  # money
 _ROUNDING: Final = 1e-9  # of the money that moves; a few additions lose less than a millionth of it
 _WAITING: Final = frozenset({Order.Limit, Order.Stop, Order.StopLimit, Order.StopTrail, Order.StopTrailLimit})
-_TRAILING: Final = frozenset({Order.StopTrail, Order.StopTrailLimit})
-_ALIVE: Final = frozenset({Order.Created, Order.Submitted, Order.Partial, Order.Accepted})
 _Prices = tuple[float, float, float, float, float]  # time (day number), open, high, low, close
+_Part = tuple[float, float, float]
 _Column = Sequence[float]
 _Columns = tuple[list[int] | None, _Column, _Column, _Column, _Column, _Column]  # bar of the symbol at each, prices
 
@@ -50,7 +52,7 @@ class _LeanCommissions(Commissions):
         """The base keeps a session; here it follows from the bar."""
 
 
-class LeanBroker(SimulatedBroker):
+class LeanBroker(SimulatedBroker, MatchingBroker):
     """`SimulatedBroker` with the same records sooner.
 
     Attributes:
@@ -158,17 +160,16 @@ class LeanBroker(SimulatedBroker):
 
     # ---------------------------------------------------------------- orders
 
-    def submit(self, order: Order, check: bool = True) -> Order:
-        """See `SimulatedBroker`. What an order looks up among its parameters at every use becomes its own."""
-        order.__dict__ = {**order.params.__dict__, **order.__dict__}
-        return super().submit(order, check)
-
     def _tell(self, order: Order) -> None:
-        told, executed = object.__new__(type(order)), object.__new__(OrderData)
-        order.executed.markpending()
-        executed.__dict__ = order.executed.__dict__.copy()
-        told.__dict__ = {**order.__dict__, "executed": executed}
-        self.notifs.append(told)
+        self.notifs.append(told(order) if is_plain(order) else order.clone())
+
+    def _book(  # noqa: PLR0917 (as the base's)
+        self, order: Order, size: float, price: float, closed: _Part, opened: _Part, profit: float, position: Position
+    ) -> None:
+        book(
+            order, now=order.data.datetime[0], size=size, price=price, closed=closed, opened=opened, margin=None,
+            pnl=profit, position=(position.size, position.price),
+        )  # fmt: skip
 
     def check_submitted(self) -> None:
         """See Backtrader; where the cash is ample for all of them, nobody reckons how much each one leaves."""
@@ -207,7 +208,7 @@ class LeanBroker(SimulatedBroker):
         pending.append(None)
         while (order := pending.popleft()) is not None:
             record, data = records.get(order.ref), order.data
-            if record is not None and order.exectype in _WAITING and order.status in _ALIVE and not order.triggered:
+            if record is not None and order.exectype in _WAITING and order.status in ALIVE and not order.triggered:
                 prices = today.get(data)
                 if prices is None:
                     prices = today[data] = self._prices(data, bar)
@@ -227,7 +228,7 @@ class LeanBroker(SimulatedBroker):
             return
         kind, created = order.exectype, order.created
         if kind == Order.Market:
-            self._fill(order, open_)
+            self._trade(order, open_)
         elif kind == Order.Limit:
             self._try_exec_limit(order, open_, high, low, created.price)
         elif kind in {Order.Stop, Order.StopTrail}:
@@ -324,6 +325,6 @@ def _waits(order: Order, newest_bar: float, now: float, prices: _Prices) -> bool
         waits: bool = price < low and price < open_
     else:
         waits = price > high and price > open_
-    if waits and order.exectype in _TRAILING:
+    if waits and order.exectype in TRAILING:
         order.trailadjust(close)
     return waits
