@@ -23,6 +23,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
 from research.engine.times import NaiveTimes
@@ -208,7 +209,7 @@ class _Run:
         self._work: Sequence[Sized] = ("never idle",)
         self._due: Clock = [len(self._schedule.times)]
         self._settle: Callable[[], None] = lambda: None  # before the broker works again: what it was left out of
-        self._listeners = _cash_listeners(strategy)
+        self._news = News(strategy, self._broker)
         self._analyzers = [analyzer for analyzer in strategy.analyzers if _looks_at_bars(analyzer)]
         self._wakes = _wakes(strategy, len(self._schedule.times))
 
@@ -303,7 +304,7 @@ class _Run:
         """The last step that began."""
         schedule = self._schedule
         ready, count = schedule.ready, len(schedule.times)
-        if self._wakes is not None and not (self._others or self._listeners or self._analyzers):
+        if self._wakes is not None and not (self._others or self._news.of_money or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
         for step, status in enumerate(schedule.statuses[:ready].tolist()):
             self._step(step, status)
@@ -312,7 +313,7 @@ class _Run:
         return self._loop()(ready, count)
 
     def _loop(self) -> Callable[[int, int], int]:
-        if self._others or self._listeners or self._analyzers:
+        if self._others or self._news.of_money or self._analyzers:
             return self._attended
         if len(self._add_values) > 1:
             return self._attended
@@ -437,24 +438,28 @@ class _Run:
             return
         self._broker.stale = True
         self._arrive(step)
-        if self._listeners:
+        if self._news.of_money:
             self._telling = True
-            self._tell_cash()
+            self._news.tell_money()
             self._telling = False
         self._call(status)
         self._tell_analyzers(status)
 
     def _busy(self, step: int, status: int) -> None:
         """What is left of a bar after the feeds have moved, where the broker has work."""
-        strategy = self._strategy
-        self._cerebro._brokernotify()
+        strategy, broker = self._strategy, self._cerebro._broker
+        broker.next()
+        while (order := broker.get_notification()) is not None:
+            if order.owner is None or order.owner is strategy:
+                collect(strategy, order)
+            else:
+                order.owner._addnotification(order, quicknotify=False)
         if self._cerebro._event_stop:
             return
         self._arrive(step)
-        if self._listeners or strategy._orderspending or strategy._tradespending:
-            self._telling = True
-            strategy._notify()
-            self._telling = False
+        self._telling = True
+        self._news.tell()
+        self._telling = False
         self._call(status)
         self._tell_analyzers(status)
         strategy.clear()
@@ -492,16 +497,6 @@ class _Run:
         else:
             strategy.prenext()
 
-    def _tell_cash(self) -> None:
-        broker = self._broker
-        cash, value = broker.getcash(), broker.getvalue()
-        fund_value, shares = broker.fundvalue, broker.fundshares
-        for of_fund, listener in self._listeners:
-            if of_fund:
-                listener(cash, value, fund_value, shares)
-            else:
-                listener(cash, value)
-
     def _tell_analyzers(self, status: int) -> None:
         for analyzer in self._analyzers:
             if status < 0:
@@ -534,37 +529,10 @@ def _wakes(strategy: bt.Strategy, count: int) -> npt.NDArray[np.bool_] | None:
     return wakes
 
 
-def _overrides(thing: bt.Strategy | bt.Analyzer, base: type, *names: str) -> bool:
-    return any(getattr(type(thing), name) is not getattr(base, name) or name in vars(thing) for name in names)
-
-
 def _looks_at_bars(analyzer: bt.Analyzer) -> bool:
     """Whether an analyzer, or one inside it, does anything at a bar."""
-    own = _overrides(analyzer, bt.Analyzer, "_next", "_prenext", "_nextstart", "next", "prenext", "nextstart")
+    own = overrides(analyzer, bt.Analyzer, "_next", "_prenext", "_nextstart", "next", "prenext", "nextstart")
     return own or any(_looks_at_bars(child) for child in analyzer._children)
-
-
-def _cash_listeners(strategy: bt.Strategy) -> list[tuple[bool, Callable[..., None]]]:
-    """Who wants to be told of cash and value at every bar, in Backtrader's order; True marks those told of the fund."""
-    listeners: list[tuple[bool, Callable[..., None]]] = []
-    for of_fund, name in ((False, "notify_cashvalue"), (True, "notify_fund")):
-        if _overrides(strategy, bt.Strategy, name):
-            listeners.append((of_fund, getattr(strategy, name)))
-    for analyzer in (*strategy.analyzers, *strategy._slave_analyzers):
-        for of_fund, name in ((False, "notify_cashvalue"), (True, "notify_fund")):
-            listeners += [(of_fund, listener) for listener in _inside(analyzer, name)]
-    return listeners
-
-
-def _inside(analyzer: bt.Analyzer, name: str) -> Iterator[Callable[..., None]]:
-    """The methods of this name of an analyzer and of those inside it that do anything, inner ones first."""
-    if _overrides(analyzer, bt.Analyzer, f"_{name}"):
-        yield getattr(analyzer, f"_{name}")
-        return
-    for child in analyzer._children:
-        yield from _inside(child, name)
-    if _overrides(analyzer, bt.Analyzer, name):
-        yield getattr(analyzer, name)
 
 
 @contextmanager
