@@ -22,9 +22,11 @@ Run it:
     barloom backtest --strategy $module.$name --symbols AAPL --start 2000-03-01 --end 2012-12-31
 """
 
-import backtrader as bt
+import numpy as np
 
 from strategies.base_strategy import BaseStrategy
+from strategies.declaration import Signals
+from strategies.indicators import sma
 from strategies.parameters import Constraint, Float, Int, ParameterSpace
 
 
@@ -47,17 +49,18 @@ class $name(BaseStrategy):
         (Constraint("exit_margin < entry_margin"),),
     )
 
-    def indicators(self, data):
-        """Indicators of one symbol; `decide` finds them in `self.ind[data]`."""
-        return {"average": bt.ind.SMA(data.close, period=self.p.period)}
-
-    def decide(self, data):
-        """Called at each closed bar of each symbol whose indicators are ready; orders execute at the next open."""
-        margin = data.close[0] / self.ind[data].average[0] - 1.0
-        if margin > self.p.entry_margin:
-            self.enter_long(data)
-        elif margin < self.p.exit_margin:
-            self.leave(data)
+    @classmethod
+    def signals(cls, bars, p):
+        """What to do at each bar, from that bar and the ones before it; orders execute at the next open."""
+        margin = bars.close / bars.compute(sma, bars.close, p.period) - 1.0
+        never = np.zeros(len(bars), dtype=bool)
+        return Signals(
+            p.period - 1,  # the first bar that may decide
+            long_entry=margin > p.entry_margin,
+            short_entry=never,
+            long_exit=margin < p.exit_margin,
+            short_exit=never,
+        )
 ''')
 
 _TEST = Template('''\
