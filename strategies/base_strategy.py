@@ -245,7 +245,10 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         times = np.unique(np.concatenate(stamps))
         awake = np.zeros(len(times), dtype=np.bool_)
         for data, own in zip(self.datas, stamps, strict=True):
-            awake[np.searchsorted(times, own)] |= _acts(self._declared[data])
+            acts = _acts(self._declared[data])
+            # the broker values positions, and closes them, in the order in which it was first asked about them
+            acts[self._warmup[data] - 1 : self._warmup[data]] = True
+            awake[np.searchsorted(times, own)] |= acts
         return awake
 
     # ------------------------------------------------------------------ what Backtrader calls
