@@ -238,7 +238,11 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         return self._warmup[data]
 
     def wakes(self) -> Bools | None:
-        """At which bars of the run a declared strategy may act while it rests; None where every bar may matter."""
+        """At which bars of the run a declared strategy may act while it rests; None where every bar may matter.
+
+        The first bar that may decide about a symbol is among them: there the broker is asked for its position first,
+        and in this order it adds up what positions are worth.
+        """
         if len(self._declared) < len(self.datas) or not is_declared(type(self)):
             return None
         stamps = [np.array(data.lines.datetime.array[: data.buflen()]) for data in self.datas]
@@ -363,6 +367,7 @@ def _bars_of(data: bt.feed.DataBase, count: int) -> Bars:
 
 def _acts(signals: Signals) -> Bools:
     acts: Bools = signals.long_entry | signals.short_entry | signals.long_exit | signals.short_exit
+    acts[max(signals.ready, 0) : max(signals.ready, 0) + 1] = True
     return acts
 
 

@@ -14,7 +14,7 @@ from numba import njit
 from research.engine.kernel import machine
 from research.engine.kernel.market import Integers, Market
 from research.feed import SymbolBars
-from strategies.declaration import Bars, Signals, declare
+from strategies.declaration import Signals, declare
 
 Flags = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ class Declared:
 
     def __init__(self, strategy: Any, all_bars: Sequence[SymbolBars], market: Market) -> None:  # noqa: ANN401 (a class)
         self._strategy = strategy
-        self._bars = [_bars_of(bars) for bars in all_bars]
+        self._bars = [bars.closed() for bars in all_bars]
         self._at = market.at
         self._span = market.ticks.shape[1]
         self._nothing = np.zeros((3, len(all_bars), 0))
@@ -76,11 +76,6 @@ class Declared:
                 else:
                     self._distances[kind, row, at] = declared
         return self._distances
-
-
-def _bars_of(bars: SymbolBars) -> Bars:
-    columns = {name: getattr(bars, name).copy() for name in ("open", "high", "low", "close", "volume")}
-    return Bars(bars.symbol, **columns)
 
 
 def _flags(decisions: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
