@@ -27,10 +27,9 @@ class Declared:
 
     Attributes:
         code: bits of what is declared, by symbol and tick.
-        away: distances by row, symbol and tick; without ticks where none are declared.
+        away: distances by row, symbol and tick; None where none are declared.
         comes_to: the decision by bits and side + 1.
         first_ready: tick of each symbol's first bar that may decide.
-        has: whether any symbol has a stop, a trail, a take-profit.
     """
 
     def __init__(self, strategy: Any, all_bars: Sequence[SymbolBars], market: Market) -> None:  # noqa: ANN401 (a class)
@@ -38,13 +37,11 @@ class Declared:
         self._bars = [bars.closed() for bars in all_bars]
         self._at = market.at
         self._span = market.ticks.shape[1]
-        self._nothing = np.zeros((3, len(all_bars), 0))
         self._distances: npt.NDArray[np.float64] | None = None
         self._tables = {shorts: _table(shorts) for shorts in (False, True)}
         self.code = np.zeros((len(all_bars), self._span), np.uint8)
-        self.away = self._nothing
+        self.away: npt.NDArray[np.float64] | None = None
         self.first_ready = np.zeros(len(all_bars), np.int64)
-        self.has = (False, False, False)
         self.comes_to = self._tables[False]
 
     def load(self, p: Any) -> tuple[int, ...]:  # noqa: ANN401 (parameters by attribute)
@@ -59,8 +56,8 @@ class Declared:
             bits = (_flags(one.long_entry), _flags(one.short_entry), _flags(one.long_exit), _flags(one.short_exit))
             _pack(self.code[row], at, min(first, len(at)), *bits, machine.EXITS_FIRST if one.exits_first else 0)
             self.first_ready[row] = at[first] if first < len(at) else machine.NEVER
-        self.has = tuple(any(getattr(one, name) is not None for one in signals) for _, name in _DISTANCES)  # type: ignore[assignment]
-        self.away = self._spread(signals) if any(self.has) else self._nothing
+        has_exits = any(getattr(one, name) is not None for one in signals for _, name in _DISTANCES)
+        self.away = self._spread(signals) if has_exits else None
         self.comes_to = self._tables[bool(p.allow_short)]
         return ready
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from research.engine.run import PreparedRun
 
 _ORDERS: Final = 1024
-_LAST: Final = 2**26
+_LAST: Final = 2**22
 _LAST_TERMS: Final = 10_000
 _CALLED: Final = (
     "positions_at_most", "_capped", "enter_long", "enter_short", "leave", "protect", "side", "stop_price", "notify_order",
@@ -39,6 +39,8 @@ _WHY: Final = {
     machine.UNCERTAIN_INTEREST: "Interest lies too near the middle of two cents for the kernel's arithmetic.",
     machine.NO_PRICE: "The price of a protective order is not a positive number, which the kernel leaves alone.",
     machine.NO_EQUITY: "The equity is not a number, which the kernel leaves alone.",
+    machine.CROWDED: "More orders of one symbol work at once than the kernel can remember.",
+    machine.FULL: "The strategy sends more orders than the kernel can remember.",
 }
 
 
@@ -63,10 +65,6 @@ class _Memory:
             np.zeros(4 * orders, machine.BOOKING),
             np.zeros((machine.QUEUES, (symbols + 1) * orders // 4), np.int64),
         )
-
-
-class CrowdedError(ResearchError):
-    """A run sends more orders than can be remembered."""
 
 
 def ineligible(prepared: "PreparedRun") -> str | None:
@@ -166,18 +164,18 @@ class Kernel:
         declared, market = self._declared, self._market
         ready = declared.load(SimpleNamespace(**params))
         terms = self._terms_for(params)
+        several = True if len(self.symbols) > 1 else None
+        guarded = True if terms["guarded"][0] else None
         while True:
             memory = self._memory
             memory.symbols["first_ready"] = declared.first_ready
             fault = machine.simulate(
                 terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
                 market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
-                market.tiers, market.sales, self._recent_for(terms),
+                market.tiers, market.sales, self._recent_for(terms), several, guarded,
             )  # fmt: skip
-            if fault != machine.FULL:
+            if fault != machine.FULL or len(memory.orders) >= _LAST:
                 break
-            if len(memory.orders) >= _LAST:
-                raise CrowdedError(f"{self._prepared.experiment.name}: the strategy sends too many orders.")
             self._memory = _Memory.of(len(self.symbols), 4 * len(memory.orders))
         return self._result(fault, ready)
 
@@ -198,12 +196,12 @@ class Kernel:
 
     def _terms_for(self, params: Mapping[str, Any]) -> Any:  # noqa: ANN401 (a structured array)
         """The terms for a set of parameters; remembered by those that matter."""
-        strategy, declared = self._prepared.strategy, self._declared
+        strategy = self._prepared.strategy
         own = strategy.limits_for.__func__ is not BaseStrategy.limits_for.__func__  # type: ignore[attr-defined]
         matter = tuple(params.values()) if own else tuple(params[name] for name in _OF_LIMITS)
         share = params["target_fraction"] / len(self.symbols)
         weight = float(min(share, params["max_position_size"], params["max_concentration"]))
-        key = (*matter, weight, params["cash_reserve"], declared.has)
+        key = (*matter, weight, params["cash_reserve"])
         found = self._terms.get(key)
         if found is None:
             if len(self._terms) > _LAST_TERMS:
@@ -211,7 +209,6 @@ class Kernel:
             prepared = self._prepared
             found = terms_of(prepared.experiment.cash, prepared.costs, self._limits_for(params))
             found["weight"], found["cash_reserve"] = weight, params["cash_reserve"]
-            found["stops"], found["trails"], found["profits"] = declared.has
             self._terms[key] = found
         return found
 

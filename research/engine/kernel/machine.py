@@ -5,9 +5,9 @@ Belongs here: `research.simulated_broker`, the parts of Backtrader's broker unde
 Does not belong here: what the records are made of (see `market`), what becomes of them (see `output`, `figures`).
 
 All of it stands in one file, because numba keeps compiled code until the file of the compiled function changes and
-does not look at the files of the functions that it calls. Most functions are pasted into the one that calls them
-(`inlined`): compiling one large function takes a tenth of the time that a tree of calls takes. For the same reason
-each of the large ones is called at one place only.
+does not look at the files of the functions that it calls. The functions are few and large, because numba compiles a
+function anew into every one that calls it: depth costs seconds at the first run. What a run does not need (exits,
+halts, other symbols) is left out of what is compiled for it, by an argument that is None.
 
 What cannot be decided exactly is left: the run ends with a fault, and a slower engine takes it.
 """
@@ -23,8 +23,8 @@ Records = npt.NDArray[Any]
 Table = npt.NDArray[Any]
 """An array of plain numbers."""
 
-compiled = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
-inlined = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False)
+compiled = njit(cache=True, error_model="numpy", nogil=True, no_cfunc_wrapper=True, _nrt=False)
+inner = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False)
 
 # ---------------------------------------------------------------- words
 
@@ -40,7 +40,7 @@ ACTIVE, HALT_ENTRIES, REDUCE_ONLY, FLATTEN = range(4)
 NO_REASON, NO_CASH, NO_POSITION = range(3)
 """Why an order ended otherwise than asked for, where that is no matter of risk."""
 
-SOUND, FULL, UNCERTAIN_FEE, UNCERTAIN_INTEREST, NO_PRICE, NO_EQUITY = range(6)
+SOUND, FULL, UNCERTAIN_FEE, UNCERTAIN_INTEREST, NO_PRICE, NO_EQUITY, CROWDED = range(7)
 """How a run ended."""
 
 NO_SLIPPAGE, BASIS_POINTS, HALF_SPREAD, VOLUME_SHARE = range(4)
@@ -80,7 +80,7 @@ _F, _I = "f8", "i8"
 TERMS: Final = np.dtype(
     [
         # the strategy
-        ("weight", _F), ("cash_reserve", _F), ("cash", _F), ("stops", _I), ("trails", _I), ("profits", _I),
+        ("weight", _F), ("cash_reserve", _F), ("cash", _F),
         # fills
         ("slippage", _I), ("slipped", _F), ("participation", _F),
         # fees, in millionths of a dollar (6) or millionths of them (12); fractions of the value likewise
@@ -94,8 +94,8 @@ TERMS: Final = np.dtype(
         ("order_value", _F), ("shorting", _I), ("per_minute", _I), ("per_session", _I), ("open_orders", _I),
         ("daily_loss", _F), ("daily_fraction", _F), ("on_daily", _I), ("drawdown", _F), ("on_drawdown", _I),
         ("losses", _I), ("cooldown", _I), ("flat", _I), ("flat_minutes", _F),
-        # whether the guard sees every bar, whether it looks at the equity there, whether it counts sessions
-        ("marks", _I), ("watches", _I), ("sessions", _I),
+        # whether the guard must be asked at all, sees every bar, looks at the equity there, counts sessions
+        ("guarded", _I), ("marks", _I), ("watches", _I), ("sessions", _I),
     ],
     align=True,
 )  # fmt: skip
@@ -109,7 +109,7 @@ ACCOUNT: Final = np.dtype(
         # the guard's memory
         ("effective", _I), ("latched", _I), ("session_halt", _I), ("session", _I), ("start", _F), ("peak", _F),
         ("last", _F), ("entries", _I), ("recent", _I), ("losses", _I), ("cooldown_until", _I), ("close", _I),
-        ("flat_from", _I), ("quiet_until", _I), ("daily_floor", _F), ("drawdown_floor", _F), ("floor", _F),
+        ("flat_from", _I), ("quiet_until", _I), ("floor", _F),
     ],
     align=True,
 )  # fmt: skip
@@ -174,7 +174,7 @@ _ROOM = 2e18
 
 
 @compiled
-def charge(  # noqa: PLR0917 (compiled functions take no keywords)
+def charge(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords)
     terms: Records, tiers: Table, sales: Table, sale_row: int, quantity: float, price: float, before: float
 ) -> int:
     """What one order pays for its fills of one session, in millionths of a dollar; UNSURE where floats cannot tell.
@@ -195,24 +195,25 @@ def charge(  # noqa: PLR0917 (compiled functions take no keywords)
     if not (shares <= _LARGEST and 0.0 <= before <= 1e12 and price >= 0.0):
         return UNSURE
     whole, at = int(shares), int(before)
-    end, by_shares = at + whole, 0
+    end_of_order, by_shares = at + whole, 0
     for row in range(len(tiers)):
-        upper = min(end, tiers[row, 0])
+        upper = tiers[row, 0] if tiers[row, 0] < end_of_order else end_of_order
         if upper > at:
             by_shares += (upper - at) * tiers[row, 1]
             at = upper
-    by_shares = max(by_shares, of.minimum6)
+    if by_shares < of.minimum6:
+        by_shares = of.minimum6
     most = shares * price * of.maximum6
     capped, exactly = most < by_shares, abs(most - by_shares) <= 1e-9 * by_shares
-    scaled = scale = 0
+    scaled, scale = 0, 1
     while True:
         if exactly:
             scaled, scale = as_decimal(price)
-            if scale == 0 or float(whole) * scaled * of.maximum6 > _ROOM or float(by_shares) * scale > _ROOM:
+            if scale == 0 or shares * scaled * of.maximum6 > _ROOM or float(by_shares) * scale > _ROOM:
                 return UNSURE
             capped = whole * scaled * of.maximum6 < by_shares * scale
         # what is paid apart from the value, and the fraction of the value that is paid; both in 1e-12
-        passed = _MILLION + (of.pass_through6 if of.third_party else 0)
+        passed = _MILLION + of.third_party * of.pass_through6
         fixed, fraction = (0, of.maximum6 * passed) if capped else (by_shares * passed, 0)
         if of.third_party:
             fixed += whole * of.clearing6 * _MILLION
@@ -222,26 +223,22 @@ def charge(  # noqa: PLR0917 (compiled functions take no keywords)
                 fixed += whole * of.exchange6 * _MILLION
         if quantity < 0.0:
             fraction += sales[sale_row, 0]
-            fixed += min(whole * sales[sale_row, 1], sales[sale_row, 2]) * _MILLION
+            activity = whole * sales[sale_row, 1]
+            fixed += (activity if activity < sales[sale_row, 2] else sales[sale_row, 2]) * _MILLION
         if exactly:
-            return _rounded(fixed, fraction, whole, scaled, scale)
+            break
         due = shares * price * fraction / _MILLION + (fixed % _MILLION) / _MILLION
         millionths = int(due)
         if due < 2.0**50 and abs(due - millionths - 0.5) > _ROUNDING * (1.0 + due):
             return fixed // _MILLION + millionths + (due - millionths > 0.5)
         exactly = True
-
-
-@inlined
-def _rounded(fixed: int, fraction: int, shares: int, price: int, scale: int) -> int:
-    """Millionths of `fixed + fraction * shares * price / scale`, in 1e-12, half up."""
     unit = _MILLION
     while unit > 1 and fixed % 10 == 0 and fraction % 10 == 0:
         fixed, fraction, unit = fixed // 10, fraction // 10, unit // 10
-    if float(fraction) * shares * price + float(fixed) * scale > _ROOM or float(unit) * scale > _ROOM:
+    if fraction * shares * scaled + float(fixed) * scale > _ROOM or float(unit) * scale > _ROOM:
         return UNSURE
-    whole = fixed * scale + fraction * shares * price
-    return (2 * whole + unit * scale) // (2 * unit * scale)
+    exact = fixed * scale + fraction * whole * scaled
+    return (2 * exact + unit * scale) // (2 * unit * scale)
 
 
 @compiled
@@ -251,7 +248,7 @@ def as_decimal(number: float) -> tuple[int, int]:
     Its shortest text is then that decimal: no other one of so few digits is read as the same float.
     """
     scale = 1
-    for _ in range(12):
+    while scale <= 10**11:
         scaled = np.rint(number * scale)
         if abs(scaled) >= 1e15:
             break
@@ -285,7 +282,7 @@ def interest(terms: Records, cash: float, shorts: float, days: int) -> float:
         return (-whole if cents < 0.0 else whole) / 100.0
     own_scaled, own_scale = as_decimal(own)
     short_scaled, short_scale = as_decimal(shorts)
-    scale = max(own_scale, short_scale)
+    scale = own_scale if own_scale > short_scale else short_scale
     if own_scale == 0 or short_scale == 0 or of.rate_scale == 0:
         return np.nan
     if float(abs(own_scaled)) * scale > _ROOM or float(short_scaled) * scale > _ROOM:
@@ -300,356 +297,57 @@ def interest(terms: Records, cash: float, shorts: float, days: int) -> float:
     return (-whole if above < 0 else whole) / 100.0
 
 
-# ---------------------------------------------------------------- the guard
-
-
-@inlined
-def mark(terms: Records, account: Records, ticks: Table, tick: int) -> None:
-    """See the account's value: `RiskGuard.mark_equity`."""
-    a = account[0]
-    now, equity = ticks[TS, tick], a.value
-    if now < a.quiet_until and a.floor < equity <= a.peak:
-        a.last = equity
-    else:
-        if now >= a.quiet_until:
-            pass_time(terms, account, ticks, tick)
-        if not np.isfinite(equity):
-            a.fault = NO_EQUITY
-        a.last = equity
-        if np.isnan(a.start):
-            a.start = equity
-        if not equity <= a.peak:
-            a.peak = equity
-        set_floors(terms, account)
-        tripped = 0
-        if equity <= a.daily_floor:
-            a.session_halt = terms[0].on_daily
-            tripped = 1
-        if equity <= a.drawdown_floor:
-            a.latched = max(a.latched, terms[0].on_drawdown)
-            tripped = 1
-        if tripped:
-            a.events += 1
-            set_floors(terms, account)
-            settle_state(account, now)
-
-
-@inlined
-def closed_trade(terms: Records, account: Records, profit: float, now: int) -> None:
-    """A round trip ended with a profit, after costs: `RiskGuard.closed_trade`."""
-    a = account[0]
-    a.losses = a.losses + 1 if profit < 0.0 else 0
-    if terms[0].losses != NONE and a.losses >= terms[0].losses:
-        a.cooldown_until = now + terms[0].cooldown
-        a.quiet_until = min(a.quiet_until, a.cooldown_until)
-        a.losses = 0
-        a.events += 1
-        settle_state(account, now)
-
-
-@compiled
-def pass_time(terms: Records, account: Records, ticks: Table, tick: int) -> None:
-    """Begin a session, end what ends by itself: `RiskGuard._pass_time`."""
-    a, of, now = account[0], terms[0], ticks[TS, tick]
-    if of.sessions:
-        if ticks[DAY, tick] > a.session:
-            a.session = ticks[DAY, tick]
-            a.start = a.last
-            a.entries = 0
-            if a.session_halt != ACTIVE or (a.flat_from != NONE and a.effective == FLATTEN):
-                a.events += 1
-            a.session_halt = ACTIVE
-            a.close = a.flat_from = NONE
-            set_floors(terms, account)
-        if a.close == NONE:
-            a.close = ticks[SESSION_CLOSE, tick]
-            a.flat_from = NONE if of.flat == NONE else a.close - of.flat
-    if a.cooldown_until != NONE and now >= a.cooldown_until:
-        a.cooldown_until = NONE
-        a.events += 1
-    if a.flat_from != NONE and now >= a.flat_from:
-        a.events += 1
-    settle_state(account, now)
-    quiet = NEVER
-    if of.sessions and a.close + 1 > now:
-        quiet = a.close + 1
-    elif of.sessions:
-        quiet = now
-    if a.flat_from > now:
-        quiet = min(quiet, a.flat_from) if quiet > now else a.flat_from
-    if a.cooldown_until > now:
-        quiet = min(quiet, a.cooldown_until) if quiet > now else a.cooldown_until
-    a.quiet_until = quiet
-
-
-@compiled
-def set_floors(terms: Records, account: Records) -> None:
-    """Equity at or below which a loss limit trips."""
-    a, of = account[0], terms[0]
-    daily = drawdown = -np.inf
-    if a.session_halt == ACTIVE and not np.isnan(a.start):
-        if not np.isnan(of.daily_loss):
-            daily = a.start - of.daily_loss
-        if not np.isnan(of.daily_fraction) and a.start > 0.0:
-            daily = max(daily, a.start * (1 - of.daily_fraction))
-    if not np.isnan(of.drawdown) and a.peak > 0.0 and a.latched < of.on_drawdown:
-        drawdown = a.peak * (1 - of.drawdown)
-    a.daily_floor, a.drawdown_floor = daily, drawdown
-    a.floor = max(daily, drawdown)
-
-
-@compiled
-def settle_state(account: Records, now: int) -> None:
-    """Work out the halt state in force."""
-    a = account[0]
-    state = max(a.latched, a.session_halt)
-    if a.cooldown_until != NONE and now < a.cooldown_until:
-        state = max(state, HALT_ENTRIES)
-    if a.flat_from != NONE and now >= a.flat_from:
-        state = FLATTEN
-    a.effective = state
-
-
-@compiled
-def review(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, ticks: Table,
-    recent: Table, tick: int, number: int,
-) -> None:  # fmt: skip
-    """Decide about an order: sets what is approved of it, and whether it may only reduce (`RiskGuard.review`)."""
-    a, order = account[0], orders[number]
-    if ticks[TS, tick] >= a.quiet_until:
-        pass_time(terms, account, ticks, tick)
-    order.approved = order.requested
-    if order.protective:
-        return
-    sign = 1.0 if order.requested > 0.0 else -1.0
-    wanted = abs(order.requested)
-    mirrored = sign * symbols[order.symbol].size
-    adding, closing = working(account, orders, queues, order.symbol, sign)
-    top = mirrored + min(max(0.0, -mirrored), closing) + adding
-    held = max(0.0, top)
-    opens = max(0.0, top + wanted) - held
-    if opens <= 0.0:
-        order.protective = 1
-        return
-    room = 0.0
-    if not _stopped(terms, account, orders, queues, market, ticks, recent, tick, number, sign):
-        room = _room(terms, account, symbols, orders, queues, market, tick, number, sign, held)
-    if not opens <= max(0.0, room) * _SLACK:
-        covered = min(wanted, max(0.0, -mirrored - adding))
-        granted = max(0.0, np.floor(max(0.0, room) * _SLACK))
-        allowed = wanted - opens + granted
-        reduces = allowed <= covered or granted == 0.0
-        if reduces:
-            allowed = max(allowed, covered)
-        if allowed >= wanted:
-            order.protective = 1
-        else:
-            a.events += 1
-            order.approved = np.copysign(allowed, order.requested) if allowed > 0.0 else 0.0
-            order.protective = 1 if reduces and allowed > 0.0 else 0
-    if order.approved != 0.0 and not order.protective:
-        a.entries += 1
-        if terms[0].per_minute != NONE:
-            recent[a.recent % len(recent)] = ticks[TS, tick]
-            a.recent += 1
-
-
-@compiled
-def working(account: Records, orders: Records, queues: Table, symbol: int, sign: float) -> tuple[float, float]:
-    """Shares of working orders on one side of a symbol: those that may open a position, those that only reduce."""
-    adding = closing = 0.0
-    for at in range(account[0].live):
-        order = orders[queues[LIVE, at]]
-        left = order.approved - order.filled
-        if order.symbol == symbol and left * sign > 0.0:
-            if order.protective:
-                closing += abs(left)
-            else:
-                adding += abs(left)
-    return adding, closing
-
-
-@inlined
-def _stopped(  # noqa: PLR0917
-    terms: Records, account: Records, orders: Records, queues: Table, market: Table, ticks: Table, recent: Table, tick: int,
-    number: int, sign: float,
-) -> bool:  # fmt: skip
-    """Whether a limit forbids every entry."""
-    a, of = account[0], terms[0]
-    now, price, stopped = ticks[TS, tick], market[CLOSE, orders[number].symbol, tick], False
-    if of.flat != NONE and a.close != NONE and not (a.close - now) / _MINUTE > of.flat_minutes:
-        stopped = True
-    if a.cooldown_until != NONE and now < a.cooldown_until:
-        stopped = True
-    if a.effective != ACTIVE or a.latched != ACTIVE or a.session_halt != ACTIVE:
-        stopped = True
-    if not (np.isfinite(price) and price > 0.0 and np.isfinite(a.value) and a.value > 0.0):
-        stopped = True
-    if not of.shorting and sign < 0.0:
-        stopped = True
-    if of.per_minute != NONE:
-        count = 1
-        for at in range(min(a.recent, len(recent))):
-            count += now - recent[at] < _MINUTE
-        stopped |= count > of.per_minute
-    if of.per_session != NONE:
-        stopped |= a.entries + 1 > of.per_session
-    if of.open_orders != NONE:
-        count = 1
-        for at in range(a.live):
-            count += not orders[queues[LIVE, at]].protective
-        stopped |= count > of.open_orders
-    return stopped
-
-
-@inlined
-def _room(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, tick: int,
-    number: int, sign: float, held: float,
-) -> float:  # fmt: skip
-    """How many shares of entry the strictest limit leaves; infinite when nothing limits."""
-    of, symbol, equity = terms[0], orders[number].symbol, account[0].value
-    price, room = market[CLOSE, symbol, tick], np.inf
-    if not np.isnan(of.position_shares):
-        room = min(room, of.position_shares - held)
-    if not np.isnan(of.position_value):
-        room = min(room, of.position_value / price - held)
-    if not np.isnan(of.position_fraction):
-        room = min(room, of.position_fraction * equity / price - held)
-    if not np.isnan(of.order_value):
-        room = min(room, of.order_value / price)
-    if not np.isnan(of.gross) or not np.isnan(of.net):
-        gross = net = 0.0
-        if len(symbols) > 1:
-            gross, net = others(account, symbols, orders, queues, market, tick, symbol, sign)
-        if np.isnan(gross):
-            room = 0.0
-        elif not np.isnan(of.gross):
-            room = min(room, (of.gross * equity - gross) / price - held)
-        if not np.isnan(gross) and not np.isnan(of.net):
-            room = min(room, (of.net * equity - net) / price - held)
-    return room
-
-
-@compiled
-def others(  # noqa: PLR0917
-    account: Records,
-    symbols: Records,
-    orders: Records,
-    queues: Table,
-    market: Table,
-    tick: int,
-    symbol: int,
-    sign: float,
-) -> tuple[float, float]:
-    """Worst gross and worst net value (mirrored by `sign`) of all other symbols: those held, then those ordered."""
-    gross = net = 0.0
-    met, live = account[0].met, account[0].live
-    for turn in range(met + live):
-        if turn < met:
-            other = queues[MET, turn]
-            new = symbols[other].size != 0.0
-        else:
-            other = orders[queues[LIVE, turn - met]].symbol
-            new = symbols[other].size == 0.0
-            for before in range(turn - met):
-                new &= orders[queues[LIVE, before]].symbol != other
-        if not new or other == symbol:
-            continue
-        held = sign * symbols[other].size
-        adding, closing = working(account, orders, queues, other, sign)
-        own = held + min(max(0.0, -held), closing) + adding
-        adding, closing = working(account, orders, queues, other, -sign)
-        against = -held + min(max(0.0, held), closing) + adding
-        if own == 0.0 and against == 0.0:
-            continue
-        price = market[CLOSE, other, tick] if held != 0.0 else 0.0
-        for at in range(live):
-            order = orders[queues[LIVE, at]]
-            if order.symbol == other and np.isfinite(order.price):
-                price = max(price, order.price)
-        price = price if price > 0.0 else np.nan
-        gross += max(abs(own), abs(against)) * price
-        net += own * price
-    return gross, net
-
-
 # ---------------------------------------------------------------- orders
 
 
-@inlined
-def alive(orders: Records, number: int) -> bool:
-    """Whether there is such an order and it may still execute."""
-    return number != NONE and orders[number].status <= PARTIAL
-
-
-@compiled
-def end(account: Records, orders: Records, queues: Table, number: int, status: int, tick: int) -> None:  # noqa: PLR0917
-    """An order comes to its end, which the strategy will be told."""
+@inner
+def end(account: Records, orders: Records, queues: Table, number: int, status: int, tick: int, waits: bool) -> bool:  # noqa: PLR0917
+    """An order comes to its end, which the strategy will be told; False if it was to wait in the market and does not."""
     a, order = account[0], orders[number]
+    if waits:
+        at = 0
+        while at < a.pending and queues[PENDING, at] != number:
+            at += 1
+        if at == a.pending:
+            return False
+        a.pending -= 1
+        while at < a.pending:
+            queues[PENDING, at] = queues[PENDING, at + 1]
+            at += 1
     order.status, order.final_tick = status, tick
     a.closing -= order.by_guard
-    kept = 0
-    for at in range(a.live):
-        queues[LIVE, kept] = queues[LIVE, at]
-        kept += queues[LIVE, at] != number
-    a.live = kept
+    at = 0
+    while queues[LIVE, at] != number:
+        at += 1
+    a.live -= 1
+    while at < a.live:
+        queues[LIVE, at] = queues[LIVE, at + 1]
+        at += 1
     queues[NEWS, a.news] = order.symbol
     a.news += 1
-
-
-@compiled
-def cancel(account: Records, orders: Records, queues: Table, number: int, tick: int) -> bool:
-    """Cancel an order that waits in the market; False for one that does not."""
-    a = account[0]
-    kept = 0
-    for at in range(a.pending):
-        queues[PENDING, kept] = queues[PENDING, at]
-        kept += queues[PENDING, at] != number
-    if kept == a.pending:
-        return False
-    a.pending = kept
-    end(account, orders, queues, number, CANCELED, tick)
     return True
 
 
-@inlined
-def submit(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, ticks: Table,
-    recent: Table, tick: int, symbol: int, kind: int, size: float, price: float, reduces: int, by_guard: int,
-) -> int:  # fmt: skip
-    """Send an order through the risk review; its row."""
-    a, number = account[0], account[0].orders
-    if number >= len(orders):
-        a.fault = FULL
-        number = 0
-    else:
-        a.orders += 1
-        order = orders[number]
-        order.tick, order.symbol, order.kind, order.requested = tick, symbol, kind, size
-        order.price, order.filled, order.final_tick = price, 0.0, tick
-        order.protective, order.by_guard, order.reason = reduces, by_guard, NO_REASON
-        order.fee_day, order.approved, order.remaining, order.status = NONE, 0.0, size, REJECTED
-        refused = False
-        if a.closing and not by_guard:
-            refused = closing_by_guard(account, orders, queues, symbol)
-        if not refused:
-            review(terms, account, symbols, orders, queues, market, ticks, recent, tick, number)
-        if order.approved != 0.0:
-            order.remaining, order.status = order.approved, SUBMITTED
-            a.closing += by_guard
-            queues[SENT, a.sent] = number
-            queues[LIVE, a.live] = number
-            a.sent += 1
-            a.live += 1
-        queues[NEWS, a.news] = symbol
-        a.news += 1
-    return number
+@inner
+def withdrawn(  # noqa: PLR0917
+    account: Records, symbols: Records, orders: Records, queues: Table, tick: int, symbol: int, cancels: bool
+) -> bool:
+    """Forget a symbol's dead orders, where asked after cancelling the others; whether none is left."""
+    of = symbols[symbol]
+    kept = 0
+    for at in range(of.working):
+        number = of.numbers[at]
+        if orders[number].status <= PARTIAL and not (
+            cancels and end(account, orders, queues, number, CANCELED, tick, True)
+        ):
+            of.numbers[kept] = number
+            kept += 1
+    of.working = kept
+    return bool(kept == 0)
 
 
-@compiled
-def closing_by_guard(account: Records, orders: Records, queues: Table, symbol: int) -> bool:
+@inner
+def closing(account: Records, orders: Records, queues: Table, symbol: int) -> bool:
     """Whether an order with which the guard closes a position still works."""
     for at in range(account[0].live):
         order = orders[queues[LIVE, at]]
@@ -658,54 +356,7 @@ def closing_by_guard(account: Records, orders: Records, queues: Table, symbol: i
     return False
 
 
-@inlined
-def check_submitted(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, ticks: Table, tiers: Table,
-    sales: Table, tick: int,
-) -> None:  # fmt: skip
-    """Accept the orders that the cash would pay for, one after the other, at the prices they were sent with."""
-    a = account[0]
-    cash = a.cash
-    # until the session changes for the first time, Backtrader asks for the fees of the earliest day
-    row = ticks[SALE_FEES, tick] if ticks[DAY, tick] != ticks[DAY, 0] else 0
-    for at in range(a.sent):
-        number = queues[SENT, at]
-        order = orders[number]
-        of = symbols[order.symbol]
-        if of.pseudo_at != tick:
-            of.pseudo_at, of.pseudo = tick, of.size
-        closed, opened = split(of.pseudo, order.remaining)
-        of.pseudo += order.remaining
-        for part in range(2):
-            size = opened if part else closed
-            if size != 0.0:
-                fee = charge(terms, tiers, sales, row, size, order.price, 0.0)
-                if fee == UNSURE:
-                    a.fault = UNCERTAIN_FEE
-                cash -= size * order.price
-                cash -= fee / _MILLION
-        if cash >= 0.0:
-            order.status, order.final_tick = ACCEPTED, tick
-            queues[PENDING, a.pending] = number
-            a.pending += 1
-            queues[NEWS, a.news] = order.symbol
-            a.news += 1
-        else:
-            end(account, orders, queues, number, MARGIN, tick)
-    a.sent = 0
-
-
-@compiled
-def split(held: float, size: float) -> tuple[float, float]:
-    """How much of an execution closes and how much opens, both signed like `size`."""
-    if held * size >= 0.0:
-        return 0.0, size
-    if abs(size) <= abs(held):
-        return size, 0.0
-    return -held, held + size
-
-
-@compiled
+@inner
 def reached(orders: Records, market: Table, number: int, tick: int) -> float:
     """The price at which a bar lets an order execute, before slippage; NaN where it does not."""
     order = orders[number]
@@ -722,424 +373,445 @@ def reached(orders: Records, market: Table, number: int, tick: int) -> float:
     return float(at) if market[HIGH, symbol, tick] >= at else np.nan
 
 
-@inlined
-def work_orders(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, queues: Table, market: Table,
-    fresh: Table, ticks: Table, tiers: Table, sales: Table, tick: int,
-) -> None:  # fmt: skip
-    """Give every pending order one chance."""
-    a = account[0]
-    count, kept = a.pending, 0
-    for at in range(count):
-        number = queues[PENDING, at]
-        order = orders[number]
-        if fresh[order.symbol, tick]:
-            price = reached(orders, market, number, tick)
-            if not np.isnan(price):
-                _fill(terms, account, symbols, orders, fills, queues, market, ticks, tiers, sales, tick, number, price)
-        if order.status <= PARTIAL:
-            queues[PENDING, kept] = number
-            kept += 1
-    a.pending = kept
-
-
-@inlined
-def _fill(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, queues: Table, market: Table,
-    ticks: Table, tiers: Table, sales: Table, tick: int, number: int, price: float,
-) -> None:  # fmt: skip
-    """Execute as much of an order as the bar allows."""
-    order = orders[number]
-    of = symbols[order.symbol]
-    size = order.remaining
-    if (order.protective or order.by_guard) and of.size * size >= 0.0:
-        order.reason = NO_POSITION
-        end(account, orders, queues, number, CANCELED, tick)
-    else:
-        if order.protective or order.by_guard:
-            size = np.copysign(min(abs(size), abs(of.size)), size)
-        if of.taken_at != tick:
-            of.taken_at, of.taken = tick, 0.0
-        volume, part = market[VOLUME, order.symbol, tick], terms[0].participation
-        if not np.isnan(volume) and not np.isnan(part):
-            left = max(0.0, np.floor(max(0.0, volume) * part * _FORGIVING) - of.taken)
-            size = np.copysign(min(abs(size), left), size)
-        if size != 0.0:
-            _execute(terms, account, symbols, orders, fills, queues, market, ticks, tiers, sales, tick, number, price,
-                     size)  # fmt: skip
-
-
-@inlined
-def _execute(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, queues: Table, market: Table,
-    ticks: Table, tiers: Table, sales: Table, tick: int, number: int, reference: float, size: float,
-) -> None:  # fmt: skip
-    """Execute shares of an order as far as the cash pays for them, and book it."""
-    a, order = account[0], orders[number]
-    of = symbols[order.symbol]
-    price = reference
-    if order.kind != LIMIT:
-        price = _slipped(terms, market, order.symbol, tick, reference, size)
-    if order.fee_day != ticks[DAY, tick]:
-        order.fee_day, order.fee_shares, order.fee_value, order.fee_charged = ticks[DAY, tick], 0.0, 0.0, 0
-    if a.month != ticks[MONTH, tick]:
-        a.month, a.month_shares = ticks[MONTH, tick], 0.0
-    closed, opened = split(of.size, size)
-    closed_fee = opened_fee = 0
-    for part in range(2):
-        some = (size if opened != 0.0 else 0.0) if part else closed
-        if some != 0.0 and terms[0].charges:
-            shares = order.fee_shares + abs(some)
-            worth = order.fee_value + abs(some) * price
-            fee = charge(terms, tiers, sales, ticks[SALE_FEES, tick], np.copysign(shares, some), worth / shares,
-                         a.month_shares - (shares - abs(some)))  # fmt: skip
-            if fee == UNSURE:
-                a.fault = UNCERTAIN_FEE
-            fee = max(fee - order.fee_charged, 0)
-            if part:
-                opened_fee = fee - closed_fee
-            else:
-                closed_fee = fee
-    profit = -closed * (price - of.average) if closed != 0.0 else 0.0
-    cash = a.cash
-    if closed != 0.0:
-        cash += -closed * of.average + profit
-        cash -= closed_fee / _MILLION
-    if opened != 0.0:
-        left = cash - opened * price
-        left -= opened_fee / _MILLION
-        if left < 0.0:
-            opened, opened_fee = 0.0, 0
-        else:
-            cash = left
-    done = closed + opened
-    if done != 0.0:
-        a.cash = cash
-        _book(terms, account, symbols, orders, fills, ticks, tick, number, done, price, reference,
-              closed_fee + opened_fee)  # fmt: skip
-        sofar = of.profit + profit - closed_fee / _MILLION
-        if closed != 0.0 and (opened != 0.0 or of.size == 0.0):
-            closed_trade(terms, account, sofar, ticks[TS, tick])
-            sofar = 0.0
-        of.profit = sofar - opened_fee / _MILLION if of.size != 0.0 else 0.0
-        order.status, order.final_tick = PARTIAL, tick
-    if done != size:
-        order.reason = NO_CASH
-    if done != size or order.remaining == 0.0:
-        end(account, orders, queues, number, MARGIN if done != size else COMPLETED, tick)
-    if done != 0.0 and (done != size or order.remaining != 0.0):
-        queues[NEWS, a.news] = order.symbol
-        a.news += 1
-
-
-@inlined
-def _slipped(terms: Records, market: Table, symbol: int, tick: int, price: float, size: float) -> float:  # noqa: PLR0917
-    """The price after slippage, inside the bar."""
-    of, high, low = terms[0], market[HIGH, symbol, tick], market[LOW, symbol, tick]
-    side = 1.0 if size > 0.0 else -1.0
-    if of.slippage == BASIS_POINTS:
-        price *= 1.0 + side * of.slipped / 10_000.0
-    elif of.slippage == HALF_SPREAD:
-        price *= 1.0 + side * of.slipped / 2.0 / 10_000.0
-    elif of.slippage == VOLUME_SHARE:
-        volume, share = market[VOLUME, symbol, tick], 1.0
-        if np.isfinite(volume) and volume > 0.0:
-            share = min(1.0, abs(size) / volume)
-        price *= 1.0 + side * of.slipped * share * share
-    return min(max(price, low), high)
-
-
-@inlined
-def _book(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, ticks: Table, tick: int,
-    number: int, size: float, price: float, reference: float, fee: int,
-) -> None:  # fmt: skip
-    """Book an execution: position, fees, record."""
-    a, order = account[0], orders[number]
-    of = symbols[order.symbol]
-    held = of.size
-    of.size += size
-    if of.size == 0.0:
-        of.average = 0.0
-    elif held == 0.0 or held * of.size < 0.0:
-        of.average = price
-    elif held * size > 0.0:
-        of.average = (of.average * held + size * price) / of.size
-    of.taken += abs(size)
-    order.fee_shares += abs(size)
-    order.fee_value += abs(size) * price
-    order.fee_charged += fee
-    a.month_shares += abs(size)
-    order.filled += size
-    order.remaining -= size
-    if a.fills >= len(fills):
-        a.fault = FULL
-    else:
-        fill = fills[a.fills]
-        a.fills += 1
-        fill.tick, fill.symbol, fill.quantity, fill.price = tick, order.symbol, size, price
-        fill.commission = fee / _MILLION
-        fill.slippage = abs(size) * abs(price - reference)
-        fill.order, fill.size, fill.average, fill.cash = number, of.size, of.average, a.cash
-
-
-# ---------------------------------------------------------------- the account
-
-
-@compiled
+@inner
 def value(account: Records, symbols: Records, queues: Table, market: Table, tick: int) -> float:
     """Cash and positions at the last closes, added in Backtrader's order."""
     worth = 0.0
     for at in range(account[0].met):
         symbol = queues[MET, at]
         of = symbols[symbol]
-        if of.size == 0.0:
-            continue
-        close = market[CLOSE, symbol, tick]
-        now = of.size * close
-        if now > 0.0:
-            profit = of.size * (close - of.average)
-            worth = (worth + (now - profit)) + profit
-        else:
-            worth += now
+        if of.size != 0.0:
+            close = market[CLOSE, symbol, tick]
+            now = of.size * close
+            if now > 0.0:
+                profit = of.size * (close - of.average)
+                worth = (worth + (now - profit)) + profit
+            else:
+                worth += now
     return float(account[0].cash + worth)
 
 
-@inlined
-def book_interest(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, bookings: Records, queues: Table, market: Table, ticks: Table,
-    tick: int,
+# ---------------------------------------------------------------- the guard
+
+
+@inner
+def watch(terms: Records, account: Records, ticks: Table, tick: int, marks: bool) -> None:  # noqa: C901, PLR0912
+    """Let the guard see the time, and where asked the account's value: `RiskGuard.mark_equity` and `_pass_time`."""
+    a, of, now = account[0], terms[0], ticks[TS, tick]
+    if now >= a.quiet_until:
+        if of.sessions and ticks[DAY, tick] > a.session:
+            a.session, a.close = ticks[DAY, tick], ticks[SESSION_CLOSE, tick]
+            a.start, a.entries = a.last, 0
+            a.events += a.session_halt != ACTIVE or (a.flat_from != NONE and a.effective == FLATTEN)
+            a.session_halt = ACTIVE
+            a.flat_from = NONE if of.flat == NONE else a.close - of.flat
+        if a.cooldown_until != NONE and now >= a.cooldown_until:
+            a.cooldown_until = NONE
+            a.events += 1
+        a.events += a.flat_from != NONE and now >= a.flat_from
+        a.quiet_until = NEVER
+        if of.sessions:
+            a.quiet_until = a.close + 1 if a.close + 1 > now else now
+        if a.flat_from > now and (a.quiet_until <= now or a.flat_from < a.quiet_until):
+            a.quiet_until = a.flat_from
+        if a.cooldown_until > now and (a.quiet_until <= now or a.cooldown_until < a.quiet_until):
+            a.quiet_until = a.cooldown_until
+    equity = a.value
+    if marks:
+        if not np.isfinite(equity):
+            a.fault = NO_EQUITY
+        a.last = equity
+        if np.isnan(a.start):
+            a.start = equity
+        if not equity <= a.peak:
+            a.peak = equity
+    for turn in range(2):
+        # equity at or below which a loss limit trips; minus infinity for one that is off or has tripped
+        daily = drawdown = -np.inf
+        if a.session_halt == ACTIVE and not np.isnan(a.start):
+            if not np.isnan(of.daily_loss):
+                daily = a.start - of.daily_loss
+            if not np.isnan(of.daily_fraction) and a.start > 0.0:
+                by_fraction = a.start * (1 - of.daily_fraction)
+                daily = daily if daily > by_fraction else by_fraction
+        if not np.isnan(of.drawdown) and a.peak > 0.0 and a.latched < of.on_drawdown:
+            drawdown = a.peak * (1 - of.drawdown)
+        if turn == 0 and marks and equity <= daily:
+            a.session_halt = of.on_daily
+            a.events += 1
+        if turn == 0 and marks and equity <= drawdown:
+            a.latched = of.on_drawdown
+            a.events += 1
+        a.floor = daily if daily > drawdown else drawdown
+    state = a.latched if a.latched > a.session_halt else a.session_halt
+    if a.cooldown_until != NONE and now < a.cooldown_until and state < HALT_ENTRIES:
+        state = HALT_ENTRIES
+    a.effective = FLATTEN if a.flat_from != NONE and now >= a.flat_from else state
+
+
+@inner
+def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
+    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, ticks: Table,
+    recent: Table, several: Any, guarded: Any, tick: int, number: int,
 ) -> None:  # fmt: skip
-    """Charge and pay for the nights since the last session, on the closes before this bar."""
-    a = account[0]
-    shorts = 0.0
-    for at in range(a.met):
-        symbol = queues[MET, at]
-        if symbols[symbol].size < 0.0:
-            shorts -= symbols[symbol].size * market[CLOSE, symbol, tick - 1]
-    amount = interest(terms, a.cash, shorts, ticks[NIGHTS, tick])
-    if np.isnan(amount):
-        a.fault = UNCERTAIN_INTEREST
-    elif amount != 0.0:
-        a.cash += amount
-        if a.bookings >= len(bookings):
-            a.fault = FULL
+    """Decide about an order: sets what is approved of it, and whether it may only reduce (`RiskGuard.review`)."""
+    a, of, order = account[0], terms[0], orders[number]
+    now = ticks[TS, tick]
+    if guarded is not None:
+        if now >= a.quiet_until:
+            watch(terms, account, ticks, tick, False)  # noqa: FBT003
+    order.approved = order.requested
+    if order.protective:
+        return
+    sign = 1.0 if order.requested > 0.0 else -1.0
+    wanted = abs(order.requested)
+    mirrored = sign * symbols[order.symbol].size
+    adding, reducing = working(account, orders, queues, order.symbol, sign)
+    held = mirrored + min(max(0.0, -mirrored), reducing) + adding
+    opens = max(0.0, held + wanted)
+    held = max(0.0, held)
+    opens -= held
+    if opens <= 0.0:
+        order.protective = 1
+        return
+    equity, price, room = a.value, market[CLOSE, order.symbol, tick], np.inf
+    if not np.isnan(of.position_shares):
+        room = min(room, of.position_shares - held)
+    if not np.isnan(of.position_value):
+        room = min(room, of.position_value / price - held)
+    if not np.isnan(of.position_fraction):
+        room = min(room, of.position_fraction * equity / price - held)
+    if not np.isnan(of.order_value):
+        room = min(room, of.order_value / price)
+    gross = net = 0.0
+    if several is not None:
+        gross, net = others(account, symbols, orders, queues, market, tick, order.symbol, sign)
+        if np.isnan(gross) and not (np.isnan(of.gross) and np.isnan(of.net)):
+            room = 0.0
+    if not np.isnan(of.gross) and not np.isnan(gross):
+        room = min(room, (of.gross * equity - gross) / price - held)
+    if not np.isnan(of.net) and not np.isnan(gross):
+        room = min(room, (of.net * equity - net) / price - held)
+    if guarded is not None:
+        count = open_orders = 1
+        if of.per_minute != NONE:
+            for at in range(a.recent if a.recent < len(recent) else len(recent)):
+                count += now - recent[at] < _MINUTE
+        for at in range(a.live):
+            open_orders += not orders[queues[LIVE, at]].protective
+        if (
+            (of.flat != NONE and a.close != NONE and not (a.close - now) / _MINUTE > of.flat_minutes)
+            or (a.cooldown_until != NONE and now < a.cooldown_until)
+            or a.effective != ACTIVE or a.latched != ACTIVE or a.session_halt != ACTIVE
+            or (of.per_minute != NONE and count > of.per_minute)
+            or (of.per_session != NONE and a.entries + 1 > of.per_session)
+            or (of.open_orders != NONE and open_orders > of.open_orders)
+        ):  # fmt: skip
+            room = 0.0
+    if not (np.isfinite(price) and price > 0.0 and np.isfinite(equity) and equity > 0.0):
+        room = 0.0
+    if not of.shorting and sign < 0.0:
+        room = 0.0
+    if not opens <= max(0.0, room) * _SLACK:
+        covered = min(wanted, max(0.0, -mirrored - adding))
+        granted = max(0.0, np.floor(max(0.0, room) * _SLACK))
+        allowed = wanted - opens + granted
+        reduces = allowed <= covered or granted == 0.0
+        if reduces:
+            allowed = max(allowed, covered)
+        if allowed >= wanted:
+            order.protective = 1
         else:
-            booking = bookings[a.bookings]
-            a.bookings += 1
-            booking.tick, booking.amount, booking.cash = tick, amount, a.cash
+            a.events += 1
+            order.approved = np.copysign(allowed, order.requested) if allowed > 0.0 else 0.0
+            order.protective = 1 if reduces and allowed > 0.0 else 0
+    if order.approved != 0.0 and not order.protective:
+        a.entries += 1
+        if of.per_minute != NONE:
+            recent[a.recent % len(recent)] = now
+            a.recent += 1
 
 
-@inlined
-def enforce(account: Records, symbols: Records, orders: Records, queues: Table, tick: int) -> None:
-    """Withdraw the orders that a halt state forbids."""
-    a = account[0]
-    if a.effective >= REDUCE_ONLY and a.effective != a.halt:
-        at = 0
-        while at < a.live:
-            number = queues[LIVE, at]
-            order = orders[number]
-            held, left = symbols[order.symbol].size, order.approved - order.filled
-            reduces = order.protective or (held * left < 0.0 and abs(left) <= abs(held))
-            if order.by_guard or (a.effective == REDUCE_ONLY and reduces):
-                at += 1
+@inner
+def working(account: Records, orders: Records, queues: Table, symbol: int, sign: float) -> tuple[float, float]:
+    """Shares of working orders on one side of a symbol: those that may open a position, those that only reduce."""
+    adding = reducing = 0.0
+    for at in range(account[0].live):
+        order = orders[queues[LIVE, at]]
+        left = order.approved - order.filled
+        if order.symbol == symbol and left * sign > 0.0:
+            if order.protective:
+                reducing += abs(left)
             else:
-                cancel(account, orders, queues, number, tick)
-    a.halt = a.effective
+                adding += abs(left)
+    return adding, reducing
 
 
-# ---------------------------------------------------------------- the desk
-
-
-@inlined
-def side(symbols: Records, symbol: int) -> int:
-    """1, -1 or 0: where the symbol is or is on its way to."""
-    number = symbols[symbol].weight if symbols[symbol].wish else symbols[symbol].size
-    return int(number > 0.0) - int(number < 0.0)
-
-
-@compiled
-def wish(account: Records, symbols: Records, queues: Table, symbol: int, weight: float) -> None:
-    """Want another position: a signed fraction of equity, 0 to be flat."""
-    a, of = account[0], symbols[symbol]
-    if not of.wish:
-        queues[WISHES, a.wishes] = symbol
-        a.wishes += 1
-    of.wish, of.weight, of.order, of.tries = 1, weight, NONE, 0
-    of.stop = of.take = 0
-
-
-@inlined
-def settle(account: Records, symbols: Records, orders: Records, queues: Table, symbol: int) -> bool:
-    """Take note of what became of the symbol's order; whether a position is left that must now be closed."""
-    of = symbols[symbol]
-    left = False
-    if of.wish and of.order != NONE and orders[of.order].status > PARTIAL:
-        status = orders[of.order].status
-        if of.weight == 0.0:
-            done, again = of.size == 0.0, True
+@inner
+def others(  # noqa: PLR0917
+    account: Records, symbols: Records, orders: Records, queues: Table, market: Table, tick: int, symbol: int,
+    sign: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Worst gross and worst net value (mirrored by `sign`) of all other symbols: those held, then those ordered."""
+    gross = net = 0.0
+    met, live = account[0].met, account[0].live
+    for turn in range(met + live):
+        if turn < met:
+            other = queues[MET, turn]
+            new = symbols[other].size != 0.0
         else:
-            done, again = status == COMPLETED, status == MARGIN and of.tries < _TRIES
-        left = finish(account, symbols, queues, symbol, done, again)
-    return left
+            other = orders[queues[LIVE, turn - met]].symbol
+            new = symbols[other].size == 0.0
+            for before in range(turn - met):
+                new &= orders[queues[LIVE, before]].symbol != other
+        if not new or other == symbol:
+            continue
+        held = sign * symbols[other].size
+        adding, reducing = working(account, orders, queues, other, sign)
+        own = held + min(max(0.0, -held), reducing) + adding
+        adding, reducing = working(account, orders, queues, other, -sign)
+        against = -held + min(max(0.0, held), reducing) + adding
+        if own == 0.0 and against == 0.0:
+            continue
+        price = market[CLOSE, other, tick] if held != 0.0 else 0.0
+        for at in range(live):
+            order = orders[queues[LIVE, at]]
+            if order.symbol == other and np.isfinite(order.price):
+                price = max(price, order.price)
+        if not price > 0.0:
+            price = np.nan
+        gross += max(abs(own), abs(against)) * price
+        net += own * price
+    return gross, net
 
 
-@compiled
-def finish(account: Records, symbols: Records, queues: Table, symbol: int, done: bool, again: bool) -> bool:  # noqa: PLR0917
-    """End a wish, or keep it for another try; whether a reversal given up on half-way left a position to close."""
-    a, of = account[0], symbols[symbol]
-    if not done and again:
-        of.order = NONE
-        return False
-    of.wish = 0
-    kept = 0
-    for at in range(a.wishes):
-        queues[WISHES, kept] = queues[WISHES, at]
-        kept += queues[WISHES, at] != symbol
-    a.wishes = kept
-    if not done and of.size * of.weight < 0.0:
-        wish(account, symbols, queues, symbol, 0.0)
-        return True
-    return False
+# ---------------------------------------------------------------- the broker's part of a bar
 
 
-@compiled
-def forget_dead(symbols: Records, orders: Records, symbol: int) -> int:
-    """Keep the living among the orders sent; how many there are."""
-    of = symbols[symbol]
-    kept = 0
-    for at in range(of.working):
-        number = of.numbers[at]
-        of.numbers[kept] = number
-        kept += orders[number].status <= PARTIAL
-    of.working = kept
-    return int(kept)
-
-
-@compiled
-def withdrawn(account: Records, symbols: Records, orders: Records, queues: Table, tick: int, symbol: int) -> bool:  # noqa: PLR0917
-    """Cancel the symbol's working orders; whether none is left."""
-    for at in range(forget_dead(symbols, orders, symbol)):
-        cancel(account, orders, queues, symbols[symbol].numbers[at], tick)
-    return forget_dead(symbols, orders, symbol) == 0
-
-
-@inlined
-def _target(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, tick: int,
-    symbol: int,
-) -> float:  # fmt: skip
-    """The position to aim at, in whole shares, signed: `strategies.sizing.target_shares`."""
-    of, equity, price = symbols[symbol], account[0].value, market[CLOSE, symbol, tick]
-    target = of.size if of.weight != 0.0 else 0.0
-    if np.isfinite(price) and price > 0.0 and equity > 0.0:
-        target = np.copysign(np.floor(abs(of.weight) * equity / price * _FORGIVING), of.weight)
-        if of.weight > 0.0:
-            free = _free_cash(account, symbols, orders, queues, market, tick)
-            more = np.floor(free * (1.0 - terms[0].cash_reserve) / price * _FORGIVING)
-            target = max(min(target, of.size + max(0.0, more)), min(of.size, target), 0.0)
-    return target
-
-
-@inlined
-def _free_cash(account: Records, symbols: Records, orders: Records, queues: Table, market: Table, tick: int) -> float:  # noqa: PLR0917
-    """Cash less what working buys will cost, plus what working sales of shares held will bring."""
-    cash = account[0].cash
-    for at in range(account[0].wishes):
-        symbol = queues[WISHES, at]
-        of = symbols[symbol]
-        if alive(orders, of.order):
-            missing = orders[of.order].remaining
-            sold = max(missing, -max(of.size, 0.0))
-            cash -= (missing if missing > 0.0 else sold) * market[CLOSE, symbol, tick]
-    return cash
-
-
-@inlined
-def _keeps_exits(account: Records, symbols: Records, orders: Records, queues: Table, tick: int, symbol: int) -> bool:  # noqa: PLR0917
-    """Whether the protective orders are to be brought into step with a position; withdraws them where there is none."""
-    of = symbols[symbol]
-    keeps = False
-    if of.stop or of.take:
-        leaving = False
-        for at in range(forget_dead(symbols, orders, symbol)):
-            number = of.numbers[at]
-            own = (of.stop and number == of.stop_order) or (of.take and number == of.take_order)
-            # an exit that still works, perhaps a cancelled one: a stop beside it would sell the same shares twice
-            leaving |= not own and orders[number].remaining * of.size < 0.0
-        if not leaving:
-            keeps = of.size * of.side > 0.0
-            if not keeps and not of.wish:
-                of.stop = of.take = 0
-                withdrawn(account, symbols, orders, queues, tick, symbol)
-    return keeps
-
-
-@inlined
-def _refused(symbols: Records, orders: Records, symbol: int) -> bool:
-    """Whether a protective order was refused: it is tried again at the next bar, not at the news of that."""
-    of = symbols[symbol]
-    stop = of.stop and of.stop_order != NONE and orders[of.stop_order].status == REJECTED
-    take = of.take and of.take_order != NONE and orders[of.take_order].status == REJECTED
-    return stop or take
-
-
-@compiled
-def outdated(  # noqa: PLR0917
-    account: Records,
-    symbols: Records,
-    orders: Records,
-    queues: Table,
-    tick: int,
-    symbol: int,
-    number: int,
-    price: float,
-) -> bool:
-    """Whether a protective order must be sent anew; the old one is cancelled then."""
-    size = -symbols[symbol].size
-    if number == NONE or orders[number].status > PARTIAL:
-        return True
-    left = orders[number].remaining
-    if orders[number].price == price and abs(left - size) <= 1e-9 * max(abs(left), abs(size)):
-        return False
-    return cancel(account, orders, queues, number, tick)
-
-
-# ---------------------------------------------------------------- the bar
-
-
-@inlined
-def trade(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, bookings: Records,
-    queues: Table, market: Table, fresh: Table, ticks: Table, tiers: Table, sales: Table, tick: int,
+@inner
+def accept_submitted(  # noqa: PLR0917
+    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, ticks: Table, tiers: Table,
+    sales: Table, tick: int,
 ) -> None:  # fmt: skip
-    """The broker's part of a bar: interest, executions, valuation, limits."""
+    """Accept the orders that the cash would pay for, one after the other, at the prices they were sent with."""
     a = account[0]
-    if ticks[NIGHTS, tick]:
-        book_interest(terms, account, symbols, bookings, queues, market, ticks, tick)
-    if a.sent:
-        check_submitted(terms, account, symbols, orders, queues, ticks, tiers, sales, tick)
-    if a.pending:
-        work_orders(terms, account, symbols, orders, fills, queues, market, fresh, ticks, tiers, sales, tick)
-    a.value = value(account, symbols, queues, market, tick)
-    if terms[0].marks:
-        mark(terms, account, ticks, tick)
-        enforce(account, symbols, orders, queues, tick)
+    cash = a.cash
+    # until the session changes for the first time, Backtrader asks for the fees of the earliest day
+    row = ticks[SALE_FEES, tick] if ticks[DAY, tick] != ticks[DAY, 0] else 0
+    for at in range(a.sent):
+        number = queues[SENT, at]
+        order = orders[number]
+        of = symbols[order.symbol]
+        if of.pseudo_at != tick:
+            of.pseudo_at, of.pseudo = tick, of.size
+        opened = order.remaining
+        closed = 0.0
+        if of.pseudo * opened < 0.0:
+            closed = opened if abs(opened) <= abs(of.pseudo) else -of.pseudo
+            opened = opened - closed
+        of.pseudo += order.remaining
+        for part in range(2):
+            size = opened if part else closed
+            if size != 0.0:
+                fee = charge(terms, tiers, sales, row, size, order.price, 0.0)
+                if fee == UNSURE:
+                    a.fault = UNCERTAIN_FEE
+                cash -= size * order.price
+                cash -= fee / _MILLION
+        if cash >= 0.0:
+            order.status, order.final_tick = ACCEPTED, tick
+            queues[PENDING, a.pending] = number
+            a.pending += 1
+            queues[NEWS, a.news] = order.symbol
+            a.news += 1
+        else:
+            end(account, orders, queues, number, MARGIN, tick, False)  # noqa: FBT003
+    a.sent = 0
 
+
+@inner
+def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
+    terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, queues: Table, market: Table,
+    fresh: Table, ticks: Table, tiers: Table, sales: Table, tick: int,
+) -> None:  # fmt: skip
+    """Give every pending order one chance: execute what the bar allows and the cash pays for."""
+    a, terms_of = account[0], terms[0]
+    count, kept, at = a.pending, 0, 0
+    for at in range(count):
+        number = queues[PENDING, at]
+        order = orders[number]
+        symbol = order.symbol
+        of = symbols[symbol]
+        size, reference = 0.0, np.nan
+        if fresh[symbol, tick]:
+            reference = reached(orders, market, number, tick)
+        if not np.isnan(reference):
+            size = order.remaining
+            if order.protective or order.by_guard:
+                if of.size * size >= 0.0:
+                    order.reason, size = NO_POSITION, 0.0
+                    end(account, orders, queues, number, CANCELED, tick, False)  # noqa: FBT003
+                elif abs(size) > abs(of.size):
+                    size = -of.size
+            if of.taken_at != tick:
+                of.taken_at, of.taken = tick, 0.0
+            volume = market[VOLUME, symbol, tick]
+            if not np.isnan(volume) and not np.isnan(terms_of.participation):
+                left = np.floor(max(0.0, volume) * terms_of.participation * _FORGIVING) - of.taken
+                if left < abs(size):
+                    size = np.copysign(max(0.0, left), size)
+        if size != 0.0:
+            # the price, inside the bar
+            price, side = reference, 1.0 if size > 0.0 else -1.0
+            if order.kind != LIMIT:
+                if terms_of.slippage == BASIS_POINTS:
+                    price *= 1.0 + side * terms_of.slipped / 10_000.0
+                elif terms_of.slippage == HALF_SPREAD:
+                    price *= 1.0 + side * terms_of.slipped / 2.0 / 10_000.0
+                elif terms_of.slippage == VOLUME_SHARE:
+                    share = 1.0
+                    if np.isfinite(volume) and volume > 0.0 and abs(size) / volume < 1.0:
+                        share = abs(size) / volume
+                    price *= 1.0 + side * terms_of.slipped * share * share
+                if price < market[LOW, symbol, tick]:
+                    price = market[LOW, symbol, tick]
+                if price > market[HIGH, symbol, tick]:
+                    price = market[HIGH, symbol, tick]
+            # what closes and what opens, and their fees; a commission's minimum is an order's and a session's
+            held, opened, closed = of.size, size, 0.0
+            if held * size < 0.0:
+                closed = size if abs(size) <= abs(held) else -held
+                opened = 0.0 if abs(size) <= abs(held) else held + size
+            if order.fee_day != ticks[DAY, tick]:
+                order.fee_day, order.fee_shares, order.fee_value, order.fee_charged = ticks[DAY, tick], 0.0, 0.0, 0
+            if a.month != ticks[MONTH, tick]:
+                a.month, a.month_shares = ticks[MONTH, tick], 0.0
+            closed_fee = opened_fee = 0
+            for part in range(2):
+                some = closed if part == 0 else size
+                if terms_of.charges and some != 0.0 and (part == 0 or opened != 0.0):
+                    shares = order.fee_shares + abs(some)
+                    worth = order.fee_value + abs(some) * price
+                    fee = charge(terms, tiers, sales, ticks[SALE_FEES, tick], np.copysign(shares, some),
+                                 worth / shares, a.month_shares - (shares - abs(some)))  # fmt: skip
+                    if fee == UNSURE:
+                        a.fault = UNCERTAIN_FEE
+                    fee = fee - order.fee_charged if fee > order.fee_charged else 0
+                    if part == 0:
+                        closed_fee = fee
+                    else:
+                        opened_fee = fee - closed_fee
+            # closing is always paid for, opening wholly or not at all
+            cash, profit = a.cash, 0.0
+            if closed != 0.0:
+                profit = -closed * (price - of.average)
+                cash += -closed * of.average + profit
+                cash -= closed_fee / _MILLION
+            if opened != 0.0:
+                left = cash - opened * price
+                left -= opened_fee / _MILLION
+                if left < 0.0:
+                    opened, opened_fee = 0.0, 0
+                else:
+                    cash = left
+            done = closed + opened
+            if done != 0.0:
+                a.cash = cash
+                of.size += done
+                if of.size == 0.0:
+                    of.average = 0.0
+                elif held == 0.0 or held * of.size < 0.0:
+                    of.average = price
+                elif held * done > 0.0:
+                    of.average = (of.average * held + done * price) / of.size
+                of.taken += abs(done)
+                order.fee_shares += abs(done)
+                order.fee_value += abs(done) * price
+                order.fee_charged += closed_fee + opened_fee
+                a.month_shares += abs(done)
+                order.filled += done
+                order.remaining -= done
+                order.status, order.final_tick = PARTIAL, tick
+                if a.fills < len(fills):
+                    fill = fills[a.fills]
+                    fill.tick, fill.symbol, fill.quantity, fill.price = tick, symbol, done, price
+                    fill.commission = (closed_fee + opened_fee) / _MILLION
+                    fill.slippage = abs(done) * abs(price - reference)
+                    fill.order, fill.size, fill.average, fill.cash = number, of.size, of.average, cash
+                    a.fills += 1
+                else:
+                    a.fault = FULL
+                # the running profit of the open trade, of which the guard hears when it ends
+                profit = of.profit + profit - closed_fee / _MILLION
+                if closed != 0.0 and (opened != 0.0 or of.size == 0.0):
+                    a.losses = a.losses + 1 if profit < 0.0 else 0
+                    profit = 0.0
+                    if terms_of.losses != NONE and a.losses >= terms_of.losses:
+                        a.cooldown_until = ticks[TS, tick] + terms_of.cooldown
+                        if a.cooldown_until < a.quiet_until:
+                            a.quiet_until = a.cooldown_until
+                        a.losses = 0
+                        a.events += 1
+                        if a.effective == ACTIVE:
+                            a.effective = HALT_ENTRIES
+                of.profit = profit - opened_fee / _MILLION if of.size != 0.0 else 0.0
+            ends = done != size or order.remaining == 0.0
+            if done != 0.0 and (done != size or not ends):
+                queues[NEWS, a.news] = symbol
+                a.news += 1
+            if ends:
+                order.reason = order.reason if done == size else NO_CASH
+                end(account, orders, queues, number, COMPLETED if done == size else MARGIN, tick, False)  # noqa: FBT003
+        if order.status <= PARTIAL:
+            queues[PENDING, kept] = number
+            kept += 1
+    a.pending = kept
+
+
+# ---------------------------------------------------------------- the strategy's part of a bar
 
 # What may send an order at a bar, in this order: the guard's flattening, news of symbols without a bar, and for all
 # symbols with one the settling of old wishes, the decisions, and what the end of the bar brings into step.
 _FLATTENING, _TOLD, _SETTLING, _DECIDING, _ENDING, _OVER = range(6)
 
+# what an order is sent for: a wish, the wish to close after a reversal was given up, the stop, the profit
+_WISH, _REST, _STOP, _TAKE = range(4)
 
-@inlined
-def step(  # noqa: C901, PLR0912, PLR0917 (a list of turns)
+
+@inner
+def finish(account: Records, symbols: Records, queues: Table, symbol: int, done: bool, again: bool) -> bool:  # noqa: PLR0917
+    """End a wish, or keep it for another try; whether a reversal given up on half-way leaves a position to close."""
+    a, of = account[0], symbols[symbol]
+    if not done and again:
+        of.order = NONE
+        return False
+    at = 0
+    while queues[WISHES, at] != symbol:
+        at += 1
+    left = not done and of.size * of.weight < 0.0
+    while at + 1 < a.wishes:
+        queues[WISHES, at] = queues[WISHES, at + 1]
+        at += 1
+    if left:
+        queues[WISHES, at] = symbol
+        of.weight, of.order, of.tries = 0.0, NONE, 0
+        of.stop = of.take = 0
+    else:
+        a.wishes -= 1
+        of.wish = 0
+    return left
+
+
+@inner
+def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Table, comes_to: Table, ticks: Table, recent: Table, tick: int,
+    code: Table, away: Any, comes_to: Table, ticks: Table, recent: Table, several: Any, guarded: Any, tick: int,
 ) -> None:  # fmt: skip
-    """The guard's and the strategy's orders of a bar."""
-    a = account[0]
-    stage, turn, turns = _FLATTENING, 0, a.met if a.halt == FLATTEN else 0
+    """Everything that sends orders at a bar: `SimulatedBroker._flatten`, `BaseStrategy._step` and `OrderDesk`."""
+    a, count = account[0], len(symbols)
+    stage, turn, turns = _FLATTENING, 0, 0
+    if guarded is not None:
+        turns = a.met if a.halt == FLATTEN else 0
     while stage < _OVER:
         if turn == turns:
             if stage == _TOLD:
@@ -1147,7 +819,7 @@ def step(  # noqa: C901, PLR0912, PLR0917 (a list of turns)
                     queues[NEWS, at - turns] = queues[NEWS, at]
                 a.news -= turns
             stage += 1
-            turn, turns = 0, a.news if stage == _TOLD else len(symbols)
+            turn, turns = 0, a.news if stage == _TOLD else count
             continue
         symbol = queues[MET, turn] if stage == _FLATTENING else queues[NEWS, turn] if stage == _TOLD else turn
         turn += 1
@@ -1157,143 +829,195 @@ def step(  # noqa: C901, PLR0912, PLR0917 (a list of turns)
                 continue
         elif stage != _FLATTENING and (fresh[symbol, tick] != 0) == (stage == _TOLD):
             continue
+        side = 1 if of.size > 0.0 else -1 if of.size < 0.0 else 0
+        if of.wish:
+            side = 1 if of.weight > 0.0 else -1 if of.weight < 0.0 else 0
         pursues = stage == _ENDING
         if stage == _TOLD and of.wish and of.order == NONE:
-            pursues = forget_dead(symbols, orders, symbol) == 0
-        elif stage == _SETTLING:
-            pursues = settle(account, symbols, orders, queues, symbol)
+            pursues = withdrawn(account, symbols, orders, queues, tick, symbol, False)  # noqa: FBT003
+        elif stage == _SETTLING and of.wish and of.order != NONE and orders[of.order].status > PARTIAL:
+            status = orders[of.order].status
+            done = of.size == 0.0 if of.weight == 0.0 else status == COMPLETED
+            again = of.weight == 0.0 or (status == MARGIN and of.tries < _TRIES)
+            pursues = finish(account, symbols, queues, symbol, done, again)
         elif stage == _DECIDING:
-            pursues = _decide(terms, account, symbols, queues, market, code, away, comes_to, tick, symbol)
+            action = comes_to[code[symbol, tick] & _DECLARED, side + 1]
+            pursues = action != STAY
+            if pursues:
+                side = 1 if action == GO_LONG else -1 if action == GO_SHORT else 0
+                if not of.wish:
+                    queues[WISHES, a.wishes] = symbol
+                    a.wishes += 1
+                of.wish, of.weight, of.order, of.tries = 1, side * terms[0].weight, NONE, 0
+                of.side, of.stop, of.take = side, 0, 0
+                if away is not None:
+                    if side != 0 and away[STOP_AWAY, symbol, tick] != -np.inf:
+                        of.stop, of.stop_price, of.stop_order = 1, close - side * away[STOP_AWAY, symbol, tick], NONE
+                    if side != 0 and away[PROFIT_AWAY, symbol, tick] != -np.inf:
+                        of.take, of.take_price, of.take_order = 1, close + side * away[PROFIT_AWAY, symbol, tick], NONE
         keeps = False
         for part in range(4):
             kind, size, price = MARKET, 0.0, close
             if stage == _FLATTENING:
-                if part == 0 and of.size != 0.0 and not closing_by_guard(account, orders, queues, symbol):
-                    size = -of.size
-            elif part < 2:
-                # a second time where a reversal was given up and the position is to be closed
-                if (
-                    pursues
-                    and of.wish
-                    and of.order == NONE
-                    and withdrawn(account, symbols, orders, queues, tick, symbol)
-                ):
-                    size = _target(terms, account, symbols, orders, queues, market, tick, symbol) - of.size
+                if guarded is not None:
+                    if part == _WISH and of.size != 0.0 and not closing(account, orders, queues, symbol):
+                        size = -of.size
+            elif part <= _REST:
+                if pursues and of.wish and of.order == NONE and withdrawn(
+                    account, symbols, orders, queues, tick, symbol, True  # noqa: FBT003
+                ):  # fmt: skip
+                    # the position to aim at: `strategies.sizing.target_shares`
+                    target, equity = of.size if of.weight != 0.0 else 0.0, a.value
+                    if np.isfinite(close) and close > 0.0 and equity > 0.0:
+                        target = np.copysign(np.floor(abs(of.weight) * equity / close * _FORGIVING), of.weight)
+                        if of.weight > 0.0:
+                            free = a.cash
+                            for at in range(a.wishes):
+                                other = symbols[queues[WISHES, at]]
+                                if other.order != NONE and orders[other.order].status <= PARTIAL:
+                                    # a buy will cost what is missing, a sale brings what is sold of shares held
+                                    left = orders[other.order].remaining
+                                    left = max(left, -max(other.size, 0.0))
+                                    free -= left * market[CLOSE, queues[WISHES, at], tick]
+                            more = np.floor(free * (1.0 - terms[0].cash_reserve) / close * _FORGIVING)
+                            target = max(min(target, of.size + max(0.0, more)), min(of.size, target), 0.0)
+                    size = target - of.size
                     of.tries += 1
                     pursues = False
                     if size == 0.0 and (of.weight == 0.0 or of.tries >= _TRIES):
-                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)
-            else:
-                if part == 2 and (stage == _ENDING or (stage == _TOLD and not _refused(symbols, orders, symbol))):
-                    keeps = _keeps_exits(account, symbols, orders, queues, tick, symbol)
-                if keeps and (of.take if part == 3 else of.stop):
+                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)  # noqa: FBT003
+            elif away is not None:
+                if part == _STOP and (of.stop or of.take) and (stage == _ENDING or stage == _TOLD):  # noqa: PLR1714
+                    keeps = True
+                    if stage == _TOLD:
+                        # a protective order that was refused is tried again at the next bar, not at the news of that
+                        keeps = not (
+                            (of.stop and of.stop_order != NONE and orders[of.stop_order].status == REJECTED)
+                            or (of.take and of.take_order != NONE and orders[of.take_order].status == REJECTED)
+                        )
+                    if keeps:
+                        withdrawn(account, symbols, orders, queues, tick, symbol, False)  # noqa: FBT003
+                    for at in range(of.working):
+                        number = of.numbers[at]
+                        own = (of.stop and number == of.stop_order) or (of.take and number == of.take_order)
+                        # an exit still works, perhaps a cancelled one: a stop beside it would sell the same shares twice
+                        keeps &= own or not orders[number].remaining * of.size < 0.0
+                    if keeps and not of.size * of.side > 0.0:
+                        keeps = False
+                        if not of.wish:
+                            of.stop = of.take = 0
+                            withdrawn(account, symbols, orders, queues, tick, symbol, True)  # noqa: FBT003
+                if keeps and (of.stop if part == _STOP else of.take):
                     kind, price, number = STOP, of.stop_price, of.stop_order
-                    if part == 3:
+                    if part == _TAKE:
                         kind, price, number = LIMIT, of.take_price, of.take_order
-                    if outdated(account, symbols, orders, queues, tick, symbol, number, price):
-                        size = -of.size
-                        if not (np.isfinite(price) and price > 0.0):
-                            a.fault = NO_PRICE
-            if size != 0.0:
-                number = submit(
-                    terms, account, symbols, orders, queues, market, ticks, recent, tick, symbol, kind, size, price,
-                    1 if part >= 2 else 0, 1 if stage == _FLATTENING else 0,
-                )  # fmt: skip
-                if stage != _FLATTENING:
-                    _remember(account, symbols, orders, symbol, part, number)
-        if stage == _DECIDING and terms[0].trails and of.stop:
-            up = side(symbols, symbol)
-            price = close - up * away[TRAIL_AWAY, symbol, tick]
-            if up * (price - of.stop_price) > 0.0:
-                of.stop_price = price
+                    size = -of.size
+                    if number != NONE and orders[number].status <= PARTIAL:
+                        left = orders[number].remaining
+                        most = abs(left) if abs(left) > abs(size) else abs(size)
+                        same = orders[number].price == price and abs(left - size) <= 1e-9 * most
+                        if same or not end(account, orders, queues, number, CANCELED, tick, True):  # noqa: FBT003
+                            size = 0.0
+                    if size != 0.0 and not (np.isfinite(price) and price > 0.0):
+                        a.fault = NO_PRICE
+            if size == 0.0:
+                continue
+            number = a.orders
+            if number >= len(orders) or of.working >= WORKING:
+                a.fault = FULL if number >= len(orders) else CROWDED
+                return
+            a.orders += 1
+            order = orders[number]
+            order.tick, order.symbol, order.kind, order.requested = tick, symbol, kind, size
+            order.price, order.filled, order.final_tick, order.reason = price, 0.0, tick, NO_REASON
+            order.protective, order.by_guard = part >= _STOP, stage == _FLATTENING
+            order.fee_day, order.approved, order.remaining, order.status = NONE, 0.0, size, REJECTED
+            refused = False
+            if guarded is not None:
+                refused = a.closing and stage != _FLATTENING and closing(account, orders, queues, symbol)
+            if not refused:
+                review(terms, account, symbols, orders, queues, market, ticks, recent, several, guarded, tick, number)
+            if order.approved != 0.0:
+                order.remaining, order.status = order.approved, SUBMITTED
+                a.closing += stage == _FLATTENING
+                queues[SENT, a.sent] = number
+                queues[LIVE, a.live] = number
+                a.sent += 1
+                a.live += 1
+            queues[NEWS, a.news] = symbol
+            a.news += 1
+            if stage != _FLATTENING:
+                of.numbers[of.working] = number
+                of.working += 1
+                if part <= _REST:
+                    of.order = number
+                elif part == _STOP:
+                    of.stop_order = number
+                else:
+                    of.take_order = number
+        if away is not None:
+            if stage == _DECIDING and of.stop:
+                side = 1 if of.size > 0.0 else -1 if of.size < 0.0 else 0
+                if of.wish:
+                    side = 1 if of.weight > 0.0 else -1 if of.weight < 0.0 else 0
+                price = close - side * away[TRAIL_AWAY, symbol, tick]
+                if side * (price - of.stop_price) > 0.0:
+                    of.stop_price = price
 
 
-@inlined
-def _remember(account: Records, symbols: Records, orders: Records, symbol: int, part: int, number: int) -> None:  # noqa: PLR0917
-    """Note an order that was sent for a wish (part 0 or 1), as the stop (2) or to take the profit (3)."""
-    of = symbols[symbol]
-    if part < 2:
-        of.order = number
-    elif part == 2:
-        of.stop_order = number
-    else:
-        of.take_order = number
-    if of.working == WORKING and forget_dead(symbols, orders, symbol) == WORKING:
-        account[0].fault = FULL
-    else:
-        of.numbers[of.working] = number
-        of.working += 1
+# ---------------------------------------------------------------- the run
 
 
-@inlined
-def _decide(  # noqa: PLR0917
-    terms: Records, account: Records, symbols: Records, queues: Table, market: Table, code: Table, away: Table, comes_to: Table,
-    tick: int, symbol: int,
-) -> bool:  # fmt: skip
-    """Do what is declared about one bar; whether there is a new wish."""
-    of, close = symbols[symbol], market[CLOSE, symbol, tick]
-    action = comes_to[code[symbol, tick] & _DECLARED, side(symbols, symbol) + 1]
-    if action != STAY:
-        up = 1 if action == GO_LONG else -1 if action == GO_SHORT else 0
-        wish(account, symbols, queues, symbol, up * terms[0].weight)
-        of.side = up
-        if up != 0 and terms[0].stops and away[STOP_AWAY, symbol, tick] != -np.inf:
-            of.stop, of.stop_price, of.stop_order = 1, close - up * away[STOP_AWAY, symbol, tick], NONE
-        if up != 0 and terms[0].profits and away[PROFIT_AWAY, symbol, tick] != -np.inf:
-            of.take, of.take_price, of.take_order = 1, close + up * away[PROFIT_AWAY, symbol, tick], NONE
-    return action != STAY
-
-
-@inlined
+@inner
 def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Table, comes_to: Table, ticks: Table, tick: int,
+    code: Table, away: Any, comes_to: Table, ticks: Table, guarded: Any, tick: int,
 ) -> int:  # fmt: skip
     """The first tick from `tick` on at which anything can happen, while nothing is on its way."""
-    a, of = account[0], terms[0]
-    pays = of.earned != 0.0 or a.cash < 0.0
-    invested = False
-    for symbol in range(len(symbols)):
+    a, of, count = account[0], terms[0], len(symbols)
+    pays, watches = of.earned != 0.0 or a.cash < 0.0, False
+    for symbol in range(count):
         pays |= symbols[symbol].size < 0.0
-        invested |= symbols[symbol].size != 0.0
-    watches = of.watches != 0 and invested
-    idle = not (of.losses != NONE and a.cooldown_until != NONE)
-    while idle and tick < ticks.shape[1]:
+        watches |= symbols[symbol].size != 0.0
+    while tick < ticks.shape[1]:
         if pays and ticks[NIGHTS, tick]:
-            idle = False
-        if of.flat != NONE and ticks[TS, tick] >= ticks[SESSION_CLOSE, tick] - of.flat:
-            idle = False
-        for symbol in range(len(symbols)):
+            return tick
+        for symbol in range(count):
             bits = code[symbol, tick]
-            if bits & DECISIONS:
+            if bits == READY or bits == 0:
+                continue
+            size = symbols[symbol].size
+            if comes_to[bits & _DECLARED, 2 if size > 0.0 else 0 if size < 0.0 else 1] != STAY:
+                return tick
+        if away is not None:
+            for symbol in range(count):
                 size = symbols[symbol].size
-                if comes_to[bits & _DECLARED, int(size > 0.0) - int(size < 0.0) + 1] != STAY:
-                    idle = False
-            if of.trails and bits & READY and symbols[symbol].stop:
-                size = symbols[symbol].size
-                up = int(size > 0.0) - int(size < 0.0)
-                price = market[CLOSE, symbol, tick] - up * away[TRAIL_AWAY, symbol, tick]
-                if up * (price - symbols[symbol].stop_price) > 0.0:
-                    idle = False
-        for at in range(a.pending):
-            number = queues[PENDING, at]
-            if fresh[orders[number].symbol, tick] and not np.isnan(reached(orders, market, number, tick)):
-                idle = False
-        if idle and watches:
-            equity = value(account, symbols, queues, market, tick)
-            if ticks[TS, tick] < a.quiet_until and a.floor < equity <= a.peak:
+                if symbols[symbol].stop and code[symbol, tick] & READY:
+                    side = 1 if size > 0.0 else -1 if size < 0.0 else 0
+                    price = market[CLOSE, symbol, tick] - side * away[TRAIL_AWAY, symbol, tick]
+                    if side * (price - symbols[symbol].stop_price) > 0.0:
+                        return tick
+            for at in range(a.pending):
+                number = queues[PENDING, at]
+                if fresh[orders[number].symbol, tick] and not np.isnan(reached(orders, market, number, tick)):
+                    return tick
+        if guarded is not None:
+            if of.flat != NONE and ticks[TS, tick] >= ticks[SESSION_CLOSE, tick] - of.flat:
+                return tick
+            if watches and of.watches:
+                equity = value(account, symbols, queues, market, tick)
+                if not (ticks[TS, tick] < a.quiet_until and a.floor < equity <= a.peak):
+                    return tick
                 a.last = equity
-            else:
-                idle = False
-        tick += idle
+        tick += 1
     return tick
 
 
 @compiled
-def simulate(  # noqa: PLR0917
+def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, bookings: Records,
-    queues: Table, market: Table, fresh: Table, code: Table, away: Table, comes_to: Table, ticks: Table, tiers: Table, sales: Table,
-    recent: Table,
+    queues: Table, market: Table, fresh: Table, code: Table, away: Any, comes_to: Table, ticks: Table, tiers: Table,
+    sales: Table, recent: Table, several: Any, guarded: Any,
 ) -> int:  # fmt: skip
     """Run from the first bar to the last.
 
@@ -1308,36 +1032,20 @@ def simulate(  # noqa: PLR0917
         market: prices by row, symbol and tick; the close is the last one known.
         fresh: whether the symbol has a bar at the tick.
         code: what is declared about the symbol's bar at the tick.
-        away: distances by row, symbol and tick; empty where none are declared.
+        away: distances by row, symbol and tick (minus infinity for no stop and no profit, NaN for no trail), or None.
         comes_to: the decision by code and side + 1.
         ticks: the clock by row and tick.
         tiers: see `charge`.
         sales: likewise.
         recent: moments of the last entry orders, as many as a minute may have.
+        several: None where there is one symbol.
+        guarded: None where no limit looks at time, equity, or the number of orders.
 
     Returns:
         How the run ended, SOUND or a fault.
     """
-    a = account[0]
-    _reset(terms, account, symbols, queues)
-    tick = 0
-    while tick < ticks.shape[1] and not a.fault:
-        trade(terms, account, symbols, orders, fills, bookings, queues, market, fresh, ticks, tiers, sales, tick)
-        step(terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, tick)
-        if a.news + 16 * (a.live + len(symbols) + 1) >= queues.shape[1]:
-            a.fault = FULL
-        tick += 1
-        if a.sent == 0 and a.wishes == 0 and a.news == 0 and a.halt == ACTIVE and a.effective == ACTIVE:
-            tick = next_tick(terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, tick)
-    a.value = value(account, symbols, queues, market, ticks.shape[1] - 1)
-    return int(a.fault)
-
-
-@inlined
-def _reset(terms: Records, account: Records, symbols: Records, queues: Table) -> None:
-    """Money in cash, a guard that has seen nothing, and a desk without plans."""
-    a = account[0]
-    a.cash = a.value = terms[0].cash
+    a, of = account[0], terms[0]
+    a.cash = a.value = of.cash
     a.fault = a.orders = a.fills = a.bookings = a.events = 0
     a.sent = a.pending = a.live = a.wishes = a.news = a.met = a.closing = 0
     a.month, a.month_shares, a.halt = NONE, 0.0, ACTIVE
@@ -1346,17 +1054,69 @@ def _reset(terms: Records, account: Records, symbols: Records, queues: Table) ->
     a.start = a.peak = a.last = np.nan
     a.entries = a.recent = a.losses = 0
     a.cooldown_until = a.close = a.flat_from = NONE
-    a.daily_floor = a.drawdown_floor = a.floor = -np.inf
+    a.floor = -np.inf
     for symbol in range(len(symbols)):
-        of = symbols[symbol]
-        of.size = of.average = of.profit = 0.0
-        of.taken_at = of.pseudo_at = NONE
-        of.wish = of.stop = of.take = of.working = 0
-        of.order = of.stop_order = of.take_order = NONE
+        one = symbols[symbol]
+        one.size = one.average = one.profit = 0.0
+        one.taken_at = one.pseudo_at = NONE
+        one.wish = one.stop = one.take = one.working = 0
+        one.order = one.stop_order = one.take_order = NONE
         # the broker meets a symbol when the strategy first asks where it stands
         at = a.met
-        while at > 0 and symbols[queues[MET, at - 1]].first_ready > of.first_ready:
+        while at > 0 and symbols[queues[MET, at - 1]].first_ready > one.first_ready:
             queues[MET, at] = queues[MET, at - 1]
             at -= 1
         queues[MET, at] = symbol
         a.met += 1
+    tick = 0
+    while tick < ticks.shape[1] and not a.fault:
+        if ticks[NIGHTS, tick]:
+            shorts = 0.0
+            for at in range(a.met):
+                one = symbols[queues[MET, at]]
+                if one.size < 0.0:
+                    shorts -= one.size * market[CLOSE, queues[MET, at], tick - 1]
+            amount = interest(terms, a.cash, shorts, ticks[NIGHTS, tick])
+            if np.isnan(amount):
+                a.fault = UNCERTAIN_INTEREST
+            elif amount != 0.0 and a.bookings == len(bookings):
+                a.fault = FULL
+            elif amount != 0.0:
+                a.cash += amount
+                booking = bookings[a.bookings]
+                booking.tick, booking.amount, booking.cash = tick, amount, a.cash
+                a.bookings += 1
+        if a.sent:
+            accept_submitted(terms, account, symbols, orders, queues, ticks, tiers, sales, tick)
+        if a.pending:
+            work_orders(terms, account, symbols, orders, fills, queues, market, fresh, ticks, tiers, sales, tick)
+        a.value = value(account, symbols, queues, market, tick)
+        if guarded is not None:
+            if of.marks:
+                if ticks[TS, tick] < a.quiet_until and a.floor < a.value <= a.peak:
+                    a.last = a.value
+                else:
+                    watch(terms, account, ticks, tick, True)  # noqa: FBT003
+                at = a.live if a.effective == a.halt or a.effective < REDUCE_ONLY else 0
+                while at < a.live:
+                    order = orders[queues[LIVE, at]]
+                    held, left = symbols[order.symbol].size, order.approved - order.filled
+                    reduces = order.protective or (held * left < 0.0 and abs(left) <= abs(held))
+                    if order.by_guard or (a.effective == REDUCE_ONLY and reduces):
+                        at += 1
+                    else:
+                        end(account, orders, queues, queues[LIVE, at], CANCELED, tick, True)  # noqa: FBT003
+                a.halt = a.effective
+        send_orders(
+            terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, several, guarded,
+            tick,
+        )  # fmt: skip
+        if a.news + 16 * (a.live + len(symbols) + 1) >= queues.shape[1]:
+            a.fault = FULL
+        tick += 1
+        if not (a.sent or a.wishes or a.news or a.halt or a.effective or a.cooldown_until != NONE):
+            tick = next_tick(
+                terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, guarded, tick
+            )
+    a.value = value(account, symbols, queues, market, ticks.shape[1] - 1)
+    return int(a.fault)

@@ -192,4 +192,6 @@ def _set_limits(of: Any, limits: Limits) -> None:  # noqa: ANN401
     daily = limits.max_daily_loss is not None or limits.max_daily_loss_fraction is not None
     of["watches"] = daily or limits.max_drawdown is not None
     of["marks"] = of["watches"] or flat is not None or limits.max_consecutive_losses is not None
+    counts = (limits.max_orders_per_minute, limits.max_orders_per_session, limits.max_open_orders)
+    of["guarded"] = of["marks"] or any(count is not None for count in counts)
     of["sessions"] = daily or flat is not None or limits.max_orders_per_session is not None
