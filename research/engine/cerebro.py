@@ -89,7 +89,7 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
 
     def run(self, **kwargs: object) -> list[bt.Strategy]:
         """As Backtrader's `run`."""
-        with _calm_garbage_collector():
+        with calm_garbage_collector():
             ran: list[bt.Strategy] = super().run(**kwargs)
             return ran
 
@@ -536,7 +536,7 @@ def _looks_at_bars(analyzer: bt.Analyzer) -> bool:
 
 
 @contextmanager
-def _calm_garbage_collector() -> Iterator[None]:
+def calm_garbage_collector() -> Iterator[None]:
     """Collect rarely for a while, and as before afterwards."""
     before = gc.get_threshold()
     if before[0]:

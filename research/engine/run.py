@@ -20,7 +20,7 @@ import pyarrow as pa
 from broker.costs import CostModel
 from research.accounting import require_balanced
 from research.clock import Clock, clock_of
-from research.engine.cerebro import FastCerebro
+from research.engine.cerebro import FastCerebro, calm_garbage_collector
 from research.engine.choice import Engine
 from research.engine.eligibility import ineligible
 from research.engine.lean_broker import LeanBroker
@@ -202,12 +202,13 @@ class Rig:
             IneligibleError: the engine asked for cannot run the strategy.
         """
         _seed(self._prepared)
-        _run(self._cerebro, self._prepared)
-        name = self._prepared.experiment.name
-        if self._cerebro.broker is not self._broker:
-            raise AccountingError(f"{name}: the strategy replaced the broker, so its orders were not guarded.")
-        warmed_up = _warmed_up(self._cerebro, self._prepared)
-        output = _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
+        with calm_garbage_collector():
+            _run(self._cerebro, self._prepared)
+            name = self._prepared.experiment.name
+            if self._cerebro.broker is not self._broker:
+                raise AccountingError(f"{name}: the strategy replaced the broker, so its orders were not guarded.")
+            warmed_up = _warmed_up(self._cerebro, self._prepared)
+            output = _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
         return replace(output, engine=self._cerebro.engine, engine_reason=self._cerebro.reason)
 
 
