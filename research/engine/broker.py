@@ -12,12 +12,11 @@ from collections import defaultdict, deque
 from collections.abc import Sequence, Sized
 from typing import Final
 
-import backtrader as bt
 from backtrader.comminfo import CommInfoBase
 from backtrader.feed import AbstractDataBase
 
 from research.engine.lines import Clock
-from research.engine.matching import MatchingBroker
+from research.engine.matching import OWN_SCHEMES, MatchingBroker
 from research.engine.positions import MarkedPosition
 
 _UNCOUNTED: Final = "money that becomes a float at the next bar, as in Backtrader"
@@ -25,7 +24,6 @@ _CHARGES: Final = (
     "get_credit_interest", "_get_credit_interest", "cashadjust", "getvaluesize", "getvalue", "profitandloss",
     "get_leverage", "get_margin", "margin", "stocklike", "getcommission",
 )  # fmt: skip
-_OWN_SCHEMES: Final = (bt.CommInfoBase, bt.CommissionInfo)
 
 
 class FastBroker(MatchingBroker):
@@ -228,7 +226,7 @@ class FastBroker(MatchingBroker):
     def _look_at_schemes(self) -> None:
         schemes = self.comminfo.values()
         self._always.extend(reason for scheme in schemes if (reason := _changes_cash(scheme)))
-        self._confided = self.p.filler is None and all(type(scheme) in _OWN_SCHEMES for scheme in schemes)
+        self._confided = self.p.filler is None and all(type(scheme) in OWN_SCHEMES for scheme in schemes)
 
 
 def _changes_cash(info: CommInfoBase) -> str | None:

@@ -16,9 +16,14 @@ from backtrader.comminfo import CommInfoBase
 from backtrader.feed import AbstractDataBase
 from backtrader.order import BuyOrder, Order, SellOrder
 
-from research.engine.orders import ALIVE, TRAILING, book, is_plain, makes_plainly, new_order, told
+from research.engine.orders import ALIVE, book, is_plain, makes_plainly, new_order, told
 from research.engine.positions import Movement, moved
 
+OWN_SCHEMES: Final = frozenset({bt.CommInfoBase, bt.CommissionInfo})  # Backtrader's own, whose ways are known
+
+Part = tuple[float, float, float]  # what of an execution closes, or opens: signed quantity, value, fee
+
+_NOTHING: Final[Part] = (0, 0.0, 0.0)
 _STOPS: Final = frozenset({Order.Stop, Order.StopTrail})
 _PARAMETERS: Final = (
     "owner", "data", "size", "price", "pricelimit", "exectype", "valid", "tradeid", "oco", "trailamount",
@@ -53,7 +58,7 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = _made(BuyOrder, dict(zip(_PARAMETERS, wanted, strict=True)))
+        order = _made(BuyOrder, wanted)
         return self._send(order, oco, kwargs, check=_checksubmit)
 
     def sell(  # noqa: PLR0917 (Backtrader's)
@@ -68,7 +73,7 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = _made(SellOrder, dict(zip(_PARAMETERS, wanted, strict=True)))
+        order = _made(SellOrder, wanted)
         return self._send(order, oco, kwargs, check=_checksubmit)
 
     def _send(self, order: Order, oco: Order | None, info: Mapping[str, object], *, check: bool) -> Order:
@@ -108,9 +113,13 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             data, price = order.data, order.created.price
             if data not in held:
                 held[data] = self.positions[data].size, self.positions[data].price
-            movement = moved(*held[data], order.executed.remsize, price)
-            held[data] = movement[:2]
-            cash = _Bill(self.getcommissioninfo(data), movement, price, price).paid_from(cash)
+            size, average, opened, closed = moved(*held[data], order.executed.remsize, price)
+            held[data] = size, average
+            info = self.getcommissioninfo(data)
+            if closed:
+                cash = _received(cash, info, -closed * price, 0.0) - fee(info, closed, price)
+            if opened:
+                cash = _spent(cash, info, opened * price) - fee(info, opened, price)
             if cash >= 0.0:
                 self.submit_accept(order)
             else:
@@ -176,11 +185,12 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
                     self._bracketize(order)
 
     def _try_exec(self, order: Order) -> None:
-        kind = order.exectype
-        if not self.simple or not is_plain(order):
+        kind, p = order.exectype, self.p
+        if not self.simple or p.slip_perc or p.slip_fixed or not is_plain(order):
             super()._try_exec(order)
         elif kind == Order.Market:
-            self._try_exec_market(order, order.data.open[0], order.data.high[0], order.data.low[0])
+            if order.data.datetime[0] > order.created.dt:
+                self._execute(order, ago=0, price=order.data.open[0])
         elif kind == Order.Limit or order.triggered:
             self._try_limit(order, order.created.price if kind == Order.Limit else order.created.pricelimit)
         elif kind in _STOPS:
@@ -190,20 +200,20 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _try_limit(self, order: Order, limit: float) -> None:
         data = order.data
-        begin, high, low = data.open[0], data.high[0], data.low[0]
-        if (limit >= begin or limit >= low) if order.ordtype == Order.Buy else (limit <= begin or limit <= high):
-            self._try_exec_limit(order, begin, high, low, limit)
+        begin = data.open[0]
+        if (limit >= begin) if order.ordtype == Order.Buy else (limit <= begin):
+            self._execute(order, ago=0, price=begin)
+        elif (limit >= data.low[0]) if order.ordtype == Order.Buy else (limit <= data.high[0]):
+            self._execute(order, ago=0, price=limit)
 
     def _try_stop(self, order: Order) -> None:
         data, trigger = order.data, order.created.price
-        begin, high, low = data.open[0], data.high[0], data.low[0]
-        if (
-            (begin >= trigger or high >= trigger)
-            if order.ordtype == Order.Buy
-            else (begin <= trigger or low <= trigger)
-        ):
-            self._try_exec_stop(order, begin, high, low, trigger, data.close[0])
-        elif order.exectype in TRAILING:
+        begin = data.open[0]
+        if (begin >= trigger) if order.ordtype == Order.Buy else (begin <= trigger):
+            self._execute(order, ago=0, price=begin)
+        elif (data.high[0] >= trigger) if order.ordtype == Order.Buy else (data.low[0] <= trigger):
+            self._execute(order, ago=0, price=trigger)
+        if order.exectype == Order.StopTrail and order.status in ALIVE:
             order.trailadjust(data.close[0])
 
     # ---------------------------------------------------------------- execution
@@ -221,102 +231,67 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         return None
 
     def _fill(self, order: Order, ago: int, price: float) -> None:
-        data, size = order.data, order.executed.remsize
-        info, position = self.getcommissioninfo(data), self.positions[data]
+        data = order.data
+        info, position, cash = self.getcommissioninfo(data), self.positions[data], self.cash
         average = position.price
-        movement = moved(position.size, average, size, price)
-        bill = _Bill(info, movement, average, price)
-        bill.profit = -movement[3] * (price - average) * info.p.mult
-        wanted = movement[2]
-        cash = bill.paid_for_closing(self.cash)
-        left = bill.paid_for_opening(cash)
-        if wanted and left < 0.0:
-            bill.refuse_opening()
-        else:
-            cash = left
+        movement = moved(position.size, average, order.executed.remsize, price)
+        _, _, wanted, closed = movement
+        profit = -closed * (price - average) * info.p.mult
+        closing, opening = _NOTHING, _NOTHING
+        if closed:
+            closing = closed, -closed * average, fee(info, closed, price)
+            cash = _received(cash, info, closing[1], profit) - closing[2]
+        if wanted:
+            opening = wanted, wanted * price, fee(info, wanted, price)
+            left = _spent(cash, info, opening[1]) - opening[2]
+            if left < 0.0:
+                opening = _NOTHING
+            else:
+                cash = left
         self.cash = cash
-        if bill.closed + bill.opened:
-            self._settle(order, ago, price, movement, bill)
-        if wanted and not bill.opened:
+        if closing[0] + opening[0]:
+            self._settle(order, ago, price, movement, closing, opening, profit)
+        if wanted and not opening[0]:
             self._refuse(order)
 
-    def _settle(self, order: Order, ago: int, price: float, movement: Movement, bill: "_Bill") -> None:
-        data, info, size = order.data, bill.info, bill.closed + bill.opened
-        position = self.positions[data]
-        bill.confirm(size, price)
-        done = movement if bill.opened == movement[2] else moved(position.size, position.price, size, price)
-        position.move(done, data, price)
-        if bill.closed and self.p.int2pnl:
-            bill.closed_fee += self.d_credit.pop(data, 0.0)
-        book(
-            order,
-            now=data.datetime[ago],
-            size=size,
-            price=price,
-            closed=(bill.closed, bill.closed_value, bill.closed_fee),
-            opened=(bill.opened, bill.opened_value, bill.opened_fee),
-            margin=info.p.margin,
-            pnl=bill.profit,
-            position=movement[:2],
-        )
+    def _settle(  # noqa: PLR0917 (one call an execution)
+        self, order: Order, ago: int, price: float, movement: Movement, closing: Part, opening: Part, profit: float
+    ) -> None:  # fmt: skip
+        data, size = order.data, closing[0] + opening[0]
+        info, position = self.getcommissioninfo(data), self.positions[data]
+        if type(info) not in OWN_SCHEMES:
+            info.confirmexec(size, price)
+        whole = opening[0] == movement[2]
+        position.move(movement if whole else moved(position.size, position.price, size, price), data, price)
+        if closing[0] and self.p.int2pnl:
+            closing = *closing[:2], closing[2] + self.d_credit.pop(data, 0.0)
+        book(order, data.datetime[ago], size, price, closing, opening, info.p.margin, profit, movement[:2])
         order.comminfo = info
         self.notify(order)
         self._ococheck(order)
 
 
-def _made(cls: type[Order], wanted: dict[str, Any]) -> Order:
-    if makes_plainly(wanted["valid"]):
-        return new_order(wanted, buys=cls is BuyOrder)
-    return cls(**wanted)
+def _made(cls: type[Order], values: tuple[object, ...]) -> Order:
+    wanted = dict(zip(_PARAMETERS, values, strict=True))
+    return new_order(wanted, buys=cls is BuyOrder) if makes_plainly(wanted["valid"]) else cls(**wanted)
 
 
-class _Bill:
-    """What an execution costs, in Backtrader's arithmetic for shares."""
+def fee(info: CommInfoBase, size: float, price: float) -> float:
+    """What `info.getcommission` gives."""
+    if type(info) in OWN_SCHEMES and info._commtype == CommInfoBase.COMM_PERC:
+        percentage: float = abs(size) * info.p.commission * price
+        return percentage
+    amount: float = info.getcommission(size, price)
+    return amount
 
-    __slots__ = (
-        "closed", "closed_fee", "closed_value", "info", "opened", "opened_fee", "opened_value", "price", "profit",
-    )  # fmt: skip
 
-    def __init__(self, info: CommInfoBase, movement: Movement, average: float, price: float) -> None:
-        self.info = info
-        self.price = price
-        self.opened, self.closed = movement[2], movement[3]
-        self.profit: float = 0
-        self.closed_value = self.closed_fee = self.opened_value = self.opened_fee = 0.0
-        if self.closed:
-            self.closed_value = -self.closed * average
-            self.closed_fee = info.getcommission(self.closed, price)
-        if self.opened:
-            self.opened_value = self.opened * price
-            self.opened_fee = info.getcommission(self.opened, price)
+def _received(cash: float, info: CommInfoBase, value: float, profit: float) -> float:
+    """The cash after something of this value was closed, before the fee."""
+    after: float = cash + ((value / info.p.leverage if value > 0 else value) + profit)
+    return after
 
-    def paid_from(self, cash: float) -> float:
-        """The cash afterwards."""
-        return self.paid_for_opening(self.paid_for_closing(cash))
 
-    def paid_for_closing(self, cash: float) -> float:
-        """The cash after what closes has been paid."""
-        if self.closed:
-            value = self.closed_value
-            cash += (value / self.info.p.leverage if value > 0 else value) + self.profit
-            cash -= self.closed_fee
-        return cash
-
-    def paid_for_opening(self, cash: float) -> float:
-        """The cash after what opens has been paid."""
-        if self.opened:
-            value = self.opened_value
-            cash -= value / self.info.p.leverage if value > 0 else value
-            cash -= self.opened_fee
-        return cash
-
-    def refuse_opening(self) -> None:
-        """There is not enough cash for what would open."""
-        self.opened = 0
-        self.opened_value = self.opened_fee = 0.0
-
-    def confirm(self, size: float, price: float) -> None:
-        """Tell a commission scheme that has ways of its own about the execution."""
-        cls = type(self.info)
-        if cls.confirmexec is not CommInfoBase.confirmexec or cls._getcommission is not CommInfoBase._getcommission:
-            self.info.confirmexec(size, price)
+def _spent(cash: float, info: CommInfoBase, value: float) -> float:
+    """The cash after something of this value was opened, before the fee."""
+    after: float = cash - (value / info.p.leverage if value > 0 else value)
+    return after

@@ -110,8 +110,8 @@ def told(order: Order) -> Order:
     return copy
 
 
-def book(
-    order: Order, *, now: float, size: float, price: float, closed: tuple[float, float, float],
+def book(  # noqa: PLR0917 (one call an execution)
+    order: Order, now: float, size: float, price: float, closed: tuple[float, float, float],
     opened: tuple[float, float, float], margin: float | None, pnl: float, position: tuple[float, float],
 ) -> None:  # fmt: skip
     """What `order.execute` does with one execution.
