@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test unit lint format bench lock clean
+.PHONY: help demo ui test unit soak lint format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,10 @@ test: $(INSTALLED) ## the whole suite
 
 unit: $(INSTALLED) ## only the fast part of the suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit
+
+soak: $(INSTALLED) ## random runs on every engine for ten minutes, then the whole grid of the crossover
+	@$(BIN)/python tests/soak --minutes 10
+	@$(BIN)/python tests/soak --grid
 
 lint: $(INSTALLED) ## formatting, style, types, import directions
 	@$(BIN)/ruff format --check .

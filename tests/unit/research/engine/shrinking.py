@@ -5,9 +5,11 @@ Belongs here: simpler cases of `cases`. Does not belong here: saying whether one
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.unit.research.engine.cases import Case
+
+T = TypeVar("T")
 
 REQUIRED = frozenset({
     "data", "which", "target", "limit", "stop", "children", "group", "at", "cash", "what", "note", "by", "really",
@@ -17,10 +19,15 @@ REQUIRED = frozenset({
 
 def shrunk(case: Case, fails: Callable[[Case], bool], tries: int = 1500) -> Case:
     """The smallest case found for which `fails(case)` is still true."""
+    return shrunk_by(smaller, case, fails, tries)
+
+
+def shrunk_by(simpler: Callable[[T], Iterator[T]], case: T, fails: Callable[[T], bool], tries: int) -> T:
+    """The same for any kind of case, of which `simpler` gives simpler ones."""
     progress = True
     while progress and tries > 0:
         progress = False
-        for candidate in smaller(case):
+        for candidate in simpler(case):
             tries -= 1
             if fails(candidate):
                 case, progress = candidate, True

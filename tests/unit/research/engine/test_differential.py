@@ -1,5 +1,6 @@
 """Random runs are equal on Backtrader's own loop and on the fast one: every event, every number, bit for bit."""
 
+import datetime as dt
 import warnings
 
 import backtrader as bt
@@ -8,12 +9,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from research.engine.cerebro import FastCerebro
-from tests.unit.research.engine.cases import case_of
+from tests.unit.research.engine.cases import Case, Series, Step, case_of
 from tests.unit.research.engine.recording import first_difference
 from tests.unit.research.engine.scripted import carry_out
 from tests.unit.research.engine.shrinking import shrunk
 
-EXAMPLES = 60
+EXAMPLES = 100
 many = settings(max_examples=EXAMPLES, derandomize=True, phases=[Phase.generate], database=None)
 seeds = st.integers(0, 2**32 - 1)
 
@@ -44,6 +45,35 @@ def test_a_random_run_is_the_same_on_the_fast_loop(block):
     @many
     @given(seeds)
     def compare(seed):
-        demand_equal(case_of(seed + block * 2**32))
+        demand_equal(case_of(seed + block * 2**32, bars=28, steps=20))
 
     compare()
+
+
+def ramp(*closes):
+    """Daily bars that open at one close and end at the next."""
+    days = [dt.datetime.combine(dt.date(2021, 3, 1) + dt.timedelta(days=day), dt.time()) for day in range(len(closes))]
+    rows = [(a, max(a, b) + 1.0, min(a, b) - 1.0, b, 100.0, 0.0) for a, b in zip((closes[0], *closes), closes)]  # noqa: B905
+    return Series("S0", tuple(days), tuple(rows))
+
+
+# what random runs once found, made small
+FOUND = {
+    "stopped in start": Case(
+        series=(ramp(10.0, 11.0, 12.0),),
+        steps=(Step("start", 0, "runstop", {"really": True}),),
+        hooks=frozenset({"start", "next", "stop"}),
+    ),
+    "an unseen bar before a position closes": Case(
+        series=(ramp(*range(10, 22)),),
+        steps=(
+            Step("next", 7, "buy", {"data": 0, "size": 0.5}),
+            Step("next", 9, "close", {"data": 0, "size": None}),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_random_runs_once_found_is_the_same_now(name):
+    assert difference(FOUND[name]) is None
