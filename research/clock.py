@@ -6,6 +6,7 @@ The close of a session comes from the exchange calendar, never from "the next ba
 one bar ahead.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,8 +29,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 class Clock:
     """One entry a bar, ascending in time.
 
-    Who looks at every bar takes the lists, which are made when they are first asked for; who looks at a few takes the
-    methods.
+    Who looks at every bar takes the sequences, which are made when they are first asked for; who looks at a few takes
+    the methods.
     """
 
     ts: Integers  # microseconds since 1970-01-01 UTC
@@ -70,10 +71,9 @@ class Clock:
         return [time.replace(tzinfo=None) for time in self.times]
 
     @cached_property
-    def numbers(self) -> list[float]:
+    def numbers(self) -> Sequence[float]:
         """Time of every bar as Backtrader's day number."""
-        numbers: list[float] = day_numbers(self.ts).tolist()
-        return numbers
+        return array("d", day_numbers(self.ts).tobytes())
 
     @cached_property
     def sessions(self) -> list[date]:
@@ -83,10 +83,9 @@ class Clock:
         return [dates[i] for i in inverse.tolist()]
 
     @cached_property
-    def days_passed(self) -> list[int]:
+    def days_passed(self) -> Sequence[int]:
         """Calendar days since the previous bar's session: 0 within a session and at the first bar."""
-        passed: list[int] = np.diff(self.days, prepend=self.days[:1]).tolist()
-        return passed
+        return array("q", np.diff(self.days, prepend=self.days[:1]).tobytes())
 
     @cached_property
     def closing(self) -> list[bool]:
