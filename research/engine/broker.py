@@ -24,6 +24,11 @@ _CHARGES: Final = (
     "get_credit_interest", "_get_credit_interest", "cashadjust", "getvaluesize", "getvalue", "profitandloss",
     "get_leverage", "get_margin", "margin", "stocklike", "getcommission",
 )  # fmt: skip
+_WAYS: Final = (
+    "submit", "transmit", "submit_accept", "check_submitted", "notify", "cancel", "work_orders", "getcommissioninfo",
+    "_take_children", "_bracketize", "_ococheck", "_ocoize", "_execute", "_try_exec", "_try_exec_market",
+    "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down",
+)  # fmt: skip
 
 
 class FastBroker(MatchingBroker):
@@ -38,13 +43,13 @@ class FastBroker(MatchingBroker):
         self._unmarked = False  # the values are those of the present bar, the marks of positions are not
         self._always: deque[str] = deque()  # reasons why no bar may be left out any more
         self._cash = 0.0
-        self._watched = False  # by the fast loop, whose feeds have no ticks of their own
+        self._feeds: list[AbstractDataBase] = []
         self._confided = False  # nobody can ask for values while the broker works
         super().__init__()
 
     def init(self) -> None:
         """As Backtrader's; a run begins."""
-        self.stale = self._unmarked = self._watched = False
+        self.stale = self._unmarked = self.usual = False
         self._always.clear()
         super().init()
         self.positions: dict[AbstractDataBase, MarkedPosition] = defaultdict(self._flat)
@@ -70,14 +75,16 @@ class FastBroker(MatchingBroker):
 
     def watch(self, step: Clock) -> None:
         """The fast loop begins; no bar is special because of its time."""
-        self._watched = True
+        kind = type(self)
+        self.usual = kind is FastBroker or not any(getattr(kind, way) is not getattr(FastBroker, way) for way in _WAYS)
+        self._feeds = self.cerebro.datas
         self._look_at_schemes()
 
     def unwatch(self) -> None:
         """The fast loop gives up, and Backtrader's goes on from the present bar."""
         self.value_now()
         self.mark()
-        self._watched = False
+        self.usual = False
 
     def catch_up(self) -> None:
         """The broker is about to work again: bring up to the last bar what it would have left behind there."""
@@ -90,17 +97,21 @@ class FastBroker(MatchingBroker):
     def next(self) -> None:
         """As Backtrader's."""
         self.stale = self._unmarked = False
-        if not self._can_be_simple():
-            super().next()
-        else:
+        if self.usual and self._can_be_simple():
             self._work_simply()
-        while _UNCOUNTED in self._always:
+        else:
+            super().next()
+        while self._always and _UNCOUNTED in self._always:
             self._always.remove(_UNCOUNTED)
 
     def _can_be_simple(self) -> bool:
         p = self.p
-        plain = p.filler is None and p.shortcash and not (p.coc or p.coo)
-        return self._watched and plain and all(reason is _UNCOUNTED for reason in self._always)
+        if p.filler is not None or p.coc or p.coo or not p.shortcash:
+            return False
+        for data in self._feeds:
+            if data._compensate is not None:
+                return False
+        return not self._always or all(reason is _UNCOUNTED for reason in self._always)
 
     def _work_simply(self) -> None:
         """What Backtrader does at a bar; the values can wait until somebody reads them."""

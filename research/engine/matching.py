@@ -16,7 +16,7 @@ from backtrader.comminfo import CommInfoBase
 from backtrader.feed import AbstractDataBase
 from backtrader.order import BuyOrder, Order, SellOrder
 
-from research.engine.orders import ALIVE, book, is_plain, makes_plainly, new_order, told
+from research.engine.orders import ALIVE, PLAIN, book, makes_plainly, new_order, told
 from research.engine.positions import Movement, moved
 
 OWN_SCHEMES: Final = frozenset({bt.CommInfoBase, bt.CommissionInfo})  # Backtrader's own, whose ways are known
@@ -36,12 +36,13 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     Attributes:
         simple: set by a subclass while `next` works on a bar that may take the shorter ways.
+        usual: set by a subclass in a run where no method is replaced.
     """
 
     cash: float
 
     def __init__(self) -> None:
-        self.simple = False
+        self.simple = self.usual = False
         super().__init__()
 
     # ---------------------------------------------------------------- submission
@@ -80,12 +81,19 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         if info:
             order.addinfo(**info)
         self._ocoize(order, oco)
-        sent: Order = self.submit(order, check=check)
-        return sent
+        if not (check and self.usual and order.parent is None and order.transmit and self.p.checksubmit):
+            sent: Order = self.submit(order, check=check)
+            return sent
+        self._pchildren[order.ref].append(order)
+        order.status, order.plen = Order.Submitted, len(order.data)
+        self.submitted.append(order)
+        self.orders.append(order)
+        self.notifs.append(told(order))
+        return order
 
     def notify(self, order: Order) -> None:
         """As Backtrader's."""
-        self.notifs.append(told(order) if is_plain(order) else order.clone())
+        self.notifs.append(told(order) if type(order) in PLAIN else order.clone())
 
     def get_notification(self) -> Order | None:
         """As Backtrader's."""
@@ -102,7 +110,7 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def check_submitted(self) -> None:
         """As Backtrader's."""
-        if not self.simple or any(order.data._compensate is not None for order in self.submitted):
+        if not self.simple:
             super().check_submitted()
             return
         cash, held = self.cash, {}
@@ -159,10 +167,16 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _ococheck(self, order: Order) -> None:
         leader = self._ocos.get(self._ocos[order.ref])
         group = self._ocol.get(leader)
-        if group == [order.ref] and not any(waiting is order for waiting in self.pending):
-            del self._ocol[leader]  # alone in its group: nobody else to cancel
-        elif group:
-            super()._ococheck(order)
+        if group is None:
+            return
+        if group == [order.ref]:
+            for waiting in self.pending:
+                if waiting is order:  # sent twice
+                    break
+            else:
+                del self._ocol[leader]  # alone in its group: nobody else to cancel
+                return
+        super()._ococheck(order)
 
     # ---------------------------------------------------------------- matching
 
@@ -186,11 +200,11 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _try_exec(self, order: Order) -> None:
         kind, p = order.exectype, self.p
-        if not self.simple or p.slip_perc or p.slip_fixed or not is_plain(order):
+        if not self.simple or p.slip_perc or p.slip_fixed or type(order) not in PLAIN:
             super()._try_exec(order)
         elif kind == Order.Market:
             if order.data.datetime[0] > order.created.dt:
-                self._execute(order, ago=0, price=order.data.open[0])
+                self._fill(order, 0, order.data.open[0])
         elif kind == Order.Limit or order.triggered:
             self._try_limit(order, order.created.price if kind == Order.Limit else order.created.pricelimit)
         elif kind in _STOPS:
@@ -202,17 +216,17 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         data = order.data
         begin = data.open[0]
         if (limit >= begin) if order.ordtype == Order.Buy else (limit <= begin):
-            self._execute(order, ago=0, price=begin)
+            self._fill(order, 0, begin)
         elif (limit >= data.low[0]) if order.ordtype == Order.Buy else (limit <= data.high[0]):
-            self._execute(order, ago=0, price=limit)
+            self._fill(order, 0, limit)
 
     def _try_stop(self, order: Order) -> None:
         data, trigger = order.data, order.created.price
         begin = data.open[0]
         if (begin >= trigger) if order.ordtype == Order.Buy else (begin <= trigger):
-            self._execute(order, ago=0, price=begin)
+            self._fill(order, 0, begin)
         elif (data.high[0] >= trigger) if order.ordtype == Order.Buy else (data.low[0] <= trigger):
-            self._execute(order, ago=0, price=trigger)
+            self._fill(order, 0, trigger)
         if order.exectype == Order.StopTrail and order.status in ALIVE:
             order.trailadjust(data.close[0])
 
@@ -223,7 +237,7 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         position: Any = None, dtcoc: float | None = None,  # noqa: ANN401 (Backtrader's, a plain or a marked one)
     ) -> float | None:  # fmt: skip
         """As Backtrader's."""
-        if not self.simple or ago is None or order.data._compensate is not None or not is_plain(order):
+        if not self.simple or ago is None or type(order) not in PLAIN:
             left: float | None = super()._execute(order, ago, price, cash, position, dtcoc)
             return left
         if price is not None:

@@ -11,16 +11,15 @@ parameters are attributes of its own besides, where Backtrader looks them up at 
 import datetime as dt
 import math
 from collections import deque
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-import backtrader as bt
 from backtrader.feed import AbstractDataBase
 from backtrader.order import BuyOrder, Order, OrderBase, OrderData, OrderExecutionBit, SellOrder
 from backtrader.utils import AutoOrderedDict
 
 TRAILING: Final = frozenset({Order.StopTrail, Order.StopTrailLimit})
+PLAIN: Final = frozenset({BuyOrder, SellOrder})  # the classes whose ways are known here
 ALIVE: Final = frozenset({Order.Created, Order.Submitted, Order.Partial, Order.Accepted})
 
 _ROUNDING: Final = 1e-8  # of a day, a thousand times what `num2date` rounds
@@ -31,11 +30,16 @@ def makes_plainly(valid: object) -> bool:
     return valid is None or type(valid) in {float, int, dt.datetime, dt.date}
 
 
-def new_order(wanted: Mapping[str, Any], *, buys: bool) -> Order:
-    """What `BuyOrder(**wanted)` or `SellOrder(**wanted)` makes; `wanted` holds all parameters in their order."""
+def new_order(wanted: dict[str, Any], *, buys: bool) -> Order:
+    """What `BuyOrder(**wanted)` or `SellOrder(**wanted)` makes.
+
+    Args:
+        wanted: all parameters in their order; becomes the order's own.
+        buys: which of the two.
+    """
     cls = BuyOrder if buys else SellOrder
     order, params = object.__new__(cls), object.__new__(cls.params)
-    params.__dict__ = dict(wanted)
+    params.__dict__ = wanted
     data, price, limit = wanted["data"], wanted["price"], wanted["pricelimit"]
     kind = Order.Market if wanted["exectype"] is None else wanted["exectype"]
     size = wanted["size"] if buys else -wanted["size"]
@@ -151,4 +155,4 @@ def book(  # noqa: PLR0917 (one call an execution)
 
 def is_plain(order: Order) -> bool:
     """Whether an order is of a class whose ways are known here."""
-    return type(order) in {bt.BuyOrder, bt.SellOrder}
+    return type(order) in PLAIN
