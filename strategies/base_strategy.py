@@ -240,8 +240,8 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     def wakes(self) -> Bools | None:
         """At which bars of the run a declared strategy may act while it rests; None where every bar may matter.
 
-        The first bar that may decide about a symbol is among them: there the broker is asked for its position first,
-        and in this order it adds up what positions are worth.
+        The first bar that may decide about a symbol is among them: there the broker is first asked about the symbol,
+        and in this order it adds up positions and closes them.
         """
         if len(self._declared) < len(self.datas) or not is_declared(type(self)):
             return None
@@ -249,10 +249,7 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         times = np.unique(np.concatenate(stamps))
         awake = np.zeros(len(times), dtype=np.bool_)
         for data, own in zip(self.datas, stamps, strict=True):
-            acts = _acts(self._declared[data])
-            # the broker values positions, and closes them, in the order in which it was first asked about them
-            acts[self._warmup[data] - 1 : self._warmup[data]] = True
-            awake[np.searchsorted(times, own)] |= acts
+            awake[np.searchsorted(times, own)] |= _acts(self._declared[data])
         return awake
 
     # ------------------------------------------------------------------ what Backtrader calls
