@@ -38,9 +38,9 @@ def warm_up(*columns: Floats) -> int:
 def _leading(column: Floats) -> int:
     if len(column) == 0 or not math.isnan(column[0]):
         return 0
-    known = ~np.isnan(column)
-    first = int(known.argmax())
-    return first if known[first] else len(column)
+    missing = np.isnan(column)
+    first = int(missing.argmin())
+    return len(column) if missing[first] else first
 
 
 def check_period(name: str, period: int) -> int:

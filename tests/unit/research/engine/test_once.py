@@ -191,7 +191,7 @@ def build(tree, data):  # noqa: PLR0911 (one case a kind)
     return bt.ind.NonZeroDifference(*map(made, parts))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(tree=st.recursive(LEAVES, trees, max_leaves=8), bars=prices(least=1, most=30))
 def test_any_expression_of_lines_is_left_as_backtrader_leaves_it(tree, bars):
     assert_same(lambda data: build(tree, data), bars)

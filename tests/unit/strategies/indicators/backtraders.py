@@ -104,7 +104,12 @@ def column_of_any_numbers(least=0, most=40):
         st.floats(1.0, 100.0).map(st.just),
     )
     column = kinds.flatmap(lambda numbers: st.lists(numbers, min_size=least, max_size=most))
-    return column.map(lambda values: [0.5, *values[1:]] if values and math.isnan(values[0]) else values)
+    return column.map(begun)
+
+
+def begun(values):
+    """The column without leading NaN: those would be warm-up."""
+    return [0.5, *values[1:]] if values and math.isnan(values[0]) else values
 
 
 @st.composite
@@ -112,7 +117,7 @@ def prices(draw, least=0, most=40):
     """Bars whose range holds open and close, or bars of four unrelated columns."""
     close = draw(column_of_any_numbers(least, most))
     if draw(st.booleans()):
-        others = st.permutations(close)
+        others = st.permutations(close).map(begun)
         return Prices(draw(others), draw(others), draw(others), close)
     size = draw(st.sampled_from([0.0, 0.01, 1.5]))
     return Prices(close, [value + size for value in close], [value - size for value in close], close)
