@@ -137,7 +137,7 @@ def test_common_indicators_are_computed_without_a_loop_in_python(name):
 
 
 @pytest.mark.parametrize("name", COMMON)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(bars=prices(least=1, most=60))
 def test_common_indicators_are_the_same_on_any_numbers(name, bars):
     assert_same(COMMON[name], bars)
@@ -191,7 +191,7 @@ def build(tree, data):  # noqa: PLR0911 (one case a kind)
     return bt.ind.NonZeroDifference(*map(made, parts))
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(tree=st.recursive(LEAVES, trees, max_leaves=8), bars=prices(least=1, most=30))
 def test_any_expression_of_lines_is_left_as_backtrader_leaves_it(tree, bars):
     assert_same(lambda data: build(tree, data), bars)

@@ -117,7 +117,7 @@ def columns(result):
 
 
 @EVERY
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(bars=prices(), period=PERIODS)
 def test_a_formula_is_backtraders_indicator_to_the_last_bit(name, bars, period):
     make, formula, _ = CASES[name]

@@ -39,7 +39,7 @@ def filled(fill, column, period, *options):
     return out.tolist(), refused
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(column=COLUMNS, period=PERIODS)
 @example(column=[1e308, 1e308, -1e308], period=3)
 @example(column=[-1e308, 1e308, 1e308, -1e308], period=3)
@@ -59,7 +59,7 @@ def test_a_long_sliding_sum_stays_exact():
     assert bits(sma(np.array(column), 30)) == bits(expected)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(column=COLUMNS, period=PERIODS, data=st.data())
 def test_a_weighted_sum_is_rounded_once_as_fsum(column, period, data):
     weights = data.draw(st.lists(st.floats(-3.0, 3.0), min_size=period, max_size=period))
@@ -74,7 +74,7 @@ def test_a_weighted_sum_is_rounded_once_as_fsum(column, period, data):
     assert bits(out.tolist()[: max(refused, 0) or None]) == bits(expected[: max(refused, 0) or None])
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(column=COLUMNS, period=PERIODS)
 def test_extremes_are_pythons_of_each_window(column, period):
     for sign, extreme in ((1.0, max), (-1.0, min)):
@@ -82,7 +82,7 @@ def test_extremes_are_pythons_of_each_window(column, period):
         assert bits(filled(fill_extremes, column, period, sign)[0]) == bits(expected)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(column=st.lists(st.one_of(st.integers(0, 3).map(float), st.just(math.nan)), max_size=30), period=PERIODS)
 def test_ages_of_extremes_count_from_the_latest_or_the_earliest(column, period):
     for sign, extreme in ((1.0, max), (-1.0, min)):
