@@ -37,6 +37,7 @@ def new_order(wanted: dict[str, Any], *, buys: bool) -> Order:
         wanted: all parameters in their order; becomes the order's own.
         buys: which of the two.
     """
+    ref = next(OrderBase.refbasis)  # counts also where the feed has no bar yet, which is an error below
     cls = BuyOrder if buys else SellOrder
     order, params = object.__new__(cls), object.__new__(cls.params)
     params.__dict__ = wanted
@@ -46,7 +47,7 @@ def new_order(wanted: dict[str, Any], *, buys: bool) -> Order:
     close, now = data.close[0], data.datetime[0]
     order.__dict__ = {
         **wanted,
-        "params": params, "p": params, "ref": next(OrderBase.refbasis), "broker": None, "info": AutoOrderedDict(),
+        "params": params, "p": params, "ref": ref, "broker": None, "info": AutoOrderedDict(),
         "comminfo": None, "triggered": False, "_active": wanted["parent"] is None, "status": Order.Created,
         "_plimit": limit, "exectype": kind, "size": size, "_limitoffset": 0.0, "position": 0,
     }  # fmt: skip

@@ -172,6 +172,8 @@ def write_aftermath(recording, cerebro, strategy):
 
 def _write_lines(recording, strategy):
     note = recording.note
+    if not len(strategy):
+        return  # it failed while its indicators were computed, and they are in no state
     for data in strategy.datas:
         note("in the end data", data, len(data), data.buflen(), data._minperiod)
         _write_arrays(recording, f"in the end lines of {data._name}", data)

@@ -272,10 +272,11 @@ def _addinfo(self, which, note):
 
 
 def _trail(self, which, by):
-    """Moves the price of an order that is waiting, as some users do."""
+    """Moves the price of an order that is waiting, as some users do; not below zero, where our broker has no fees."""
     order = _chosen(self, which)
-    if order.alive() and order.created.price not in (None, float("inf"), float("-inf")):
-        order.created.price += by * _tick(order.data)
+    moved = order.created.price + by * _tick(order.data)
+    if order.alive() and 0.0 <= moved < float("inf"):
+        order.created.price = moved
     return order.created.price
 
 

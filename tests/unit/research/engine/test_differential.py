@@ -57,8 +57,19 @@ def ramp(*closes):
     return Series("S0", tuple(days), tuple(rows))
 
 
+LATE = ramp(10.0, 11.0, 12.0, 13.0)
+
 # what random runs once found, made small
 FOUND = {
+    "an order on a symbol without a bar, then another": Case(
+        series=(ramp(10.0, 11.0, 12.0), Series("S1", LATE.stamps[2:], LATE.rows[2:])),
+        steps=(
+            Step("prenext", 0, "buy", {"data": 0, "size": 1}),
+            Step("prenext", 0, "buy", {"data": 1, "size": 1}),
+            Step("prenext", 1, "buy", {"data": 0, "size": 1}),
+        ),
+        hooks=frozenset({"prenext", "next"}),
+    ),
     "stopped in start": Case(
         series=(ramp(10.0, 11.0, 12.0),),
         steps=(Step("start", 0, "runstop", {"really": True}),),
