@@ -336,3 +336,49 @@ def test_the_news_of_a_refused_stop_does_not_bring_the_next_one():
 
     done = run(Told, [100.0] * 5, broker=refusing(*range(2, 100)))
     assert done.statuses.count("Rejected") == 3  # at the ends of the bars 2, 3 and 4; what is sent at 5 is not told
+
+
+# ---------------------------------------------------------------------- taking profit
+
+
+def with_profit(price, stop=None):
+    return lambda strategy, data: strategy.enter_long(data, stop=stop, take_profit=price)
+
+
+def test_a_profit_is_taken_at_its_limit_inside_the_bar():
+    bars = frame([100.0, 100, 104, 112, 112], opens=[100, 100, 100, 106, 112])
+    done = scripted(bars, {1: with_profit(110.0)})
+    assert [(fill.filled, fill.size, fill.price) for fill in done.fills] == [(2, 950.0, 100.0), (4, -950.0, 110.0)]
+
+
+def test_what_ends_a_position_first_withdraws_the_other():
+    script = {1: with_profit(110.0, stop=90.0)}
+    up = scripted([100.0, 100, 100, 115, 115, 80, 80, 80], script)
+    down = scripted([100.0, 100, 100, 85, 85, 120, 120, 120], script)
+    assert [(fill.filled, fill.price) for fill in up.fills] == [(2, 100.0), (4, 110.0)]
+    assert [(fill.filled, fill.price) for fill in down.fills] == [(2, 100.0), (4, 90.0)]
+    for done in (up, down):
+        assert done.statuses.count("Canceled") == 1
+        assert done.strategy.resting
+
+
+def test_leaving_withdraws_the_stop_and_the_limit():
+    done = scripted([100.0] * 5 + [80.0, 120.0, 120.0], {1: with_profit(110.0, stop=90.0), 3: leave})
+    assert done.sizes() == [950.0, -950.0]
+    assert done.statuses.count("Canceled") == 2
+
+
+def test_the_limit_follows_a_partial_fill():
+    bars = frame([100.0, 100, 100, 100, 100, 120, 120, 120], spread=1.0)
+    bars["volume"] = [1000, 300, 300, 400, 1000, 500, 300, 1000]
+    done = scripted(bars, {1: with_profit(110.0)}, broker=of_volume(100.0))
+    # 950 bought over three bars; sold as 500, 300 and 150 once the limit is reached
+    assert done.sizes() == [950.0, -950.0]
+    assert [fill.filled for fill in done.fills] == [4, 8]
+    assert done.strategy.position.size == 0
+
+
+def test_a_reversal_replaces_the_limit():
+    script = {1: with_profit(130.0), 3: lambda s, d: s.enter_short(d, take_profit=90.0)}
+    done = scripted([100.0, 100, 100, 100, 100, 80, 80], script, allow_short=True)
+    assert [(fill.size, fill.price) for fill in done.fills] == [(950.0, 100.0), (-1900.0, 100.0), (950.0, 90.0)]
