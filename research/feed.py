@@ -11,7 +11,7 @@ its lines carry naive UTC, and a bar's stamp is its close.
 import array
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import backtrader as bt
@@ -46,9 +46,17 @@ class SymbolBars:
     low: Floats
     close: Floats
     volume: Floats
+    _numbers: list[Floats] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    @property
+    def numbers(self) -> Floats:
+        """The times as Backtrader's day numbers, computed once however often the bars are run."""
+        if not self._numbers:
+            self._numbers.append(day_numbers(self.ts))
+        return self._numbers[0]
 
     def head(self, until_us: int) -> "SymbolBars":
         """The bars stamped at or before a moment (microseconds since 1970-01-01 UTC)."""
@@ -139,7 +147,7 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
         """Copy every column into its line and rewind, as `DataBase.preload` leaves the lines."""
         bars: SymbolBars = self.p.dataname
         columns = {
-            "datetime": day_numbers(bars.ts),
+            "datetime": bars.numbers,
             "open": bars.open,
             "high": bars.high,
             "low": bars.low,
@@ -165,7 +173,7 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
         if row >= len(bars):
             return False
         self._next_row = row + 1
-        self.lines.datetime[0] = day_numbers(bars.ts[row : row + 1])[0]
+        self.lines.datetime[0] = bars.numbers[row]
         for name in (*_PRICES, "volume"):
             getattr(self.lines, name)[0] = getattr(bars, name)[row]
         return True
@@ -213,13 +221,13 @@ def union_of_times(all_bars: Sequence[SymbolBars]) -> Integers:
 
 
 def _check_columns(symbol: str, table: pa.Table) -> None:
-    for field in BARS_SCHEMA:
-        if field.name in {"symbol", "resolution", "regular"}:
+    for column in BARS_SCHEMA:
+        if column.name in {"symbol", "resolution", "regular"}:
             continue
-        if field.name not in table.column_names:
-            raise BarsError(f"bars of {symbol}: the column {field.name} is missing.")
-        if field.name != "volume" and table[field.name].null_count:
-            raise BarsError(f"bars of {symbol}: the column {field.name} holds {table[field.name].null_count} nulls.")
+        if column.name not in table.column_names:
+            raise BarsError(f"bars of {symbol}: the column {column.name} is missing.")
+        if column.name != "volume" and table[column.name].null_count:
+            raise BarsError(f"bars of {symbol}: the column {column.name} holds {table[column.name].null_count} nulls.")
 
 
 def _check_values(bars: SymbolBars) -> None:

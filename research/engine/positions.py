@@ -54,6 +54,9 @@ class MarkedPosition(Position):  # type: ignore[misc]
         self._moment: dt.datetime | float | None = _NEVER  # a day number is turned into a datetime when it is read
         super().__init__()
 
+    def __bool__(self) -> bool:
+        return not not self.size  # noqa: SIM208 (asked at every bar; `bool()` is a call)
+
     def mark(self, data: AbstractDataBase) -> None:
         """Mark to the present bar of the position's feed."""
         self._price = data.close[0]
