@@ -38,6 +38,7 @@ from research.feed import Integers, SymbolBars, union_of_times
 from research.run_output import RunOutput
 from strategies.base_strategy import is_declared
 from strategies.declaration import Signals, declare
+from strategies.errors import StrategyError
 
 _DECIDED = ("ts", "symbol", "side", "kind", "quantity_requested", "quantity", "price", "limit_price")
 _DECLARED = ("long_entry", "short_entry", "long_exit", "short_exit", "stop", "trail", "take_profit")
@@ -112,25 +113,46 @@ class _Declaration:
             head = bars.head(moment)
             if not len(head):
                 continue
-            short, whole = self._declare(head), self._whole[symbol]
-            for name in _DECLARED:
-                seen, expected = getattr(short, name), getattr(whole, name)
-                if seen is None or expected is None:
-                    continue
-                begins = max(short.ready, whole.ready, 0)
-                differ = _differ(seen[begins:], expected[begins : len(head)])
-                if len(differ):
-                    row = begins + int(differ[0])
-                    detail = (
-                        f"on the history up to {_utc(moment)} {name} of {symbol} at {_utc(int(bars.ts[row]))} is"
-                        f" {seen[row]}, on the whole history {expected[row]}"
-                    )
-                    return LookaheadFinding(_utc(moment), "signals", detail)
+            cut = _utc(moment)
+            try:
+                short = self._declare(head)
+            except (*_BREAKS, StrategyError) as error:
+                detail = f"on the history up to {cut} the declaration of {symbol} broke with {_told(error)}"
+                return LookaheadFinding(cut, "error", detail)
+            differs = _difference_declared(short, self._whole[symbol], bars.ts[: len(head)])
+            if differs is not None:
+                what, seen, expected = differs
+                detail = f"on the history up to {cut} {what} of {symbol} is {seen}, on the whole history {expected}"
+                return LookaheadFinding(cut, "signals", detail)
         return None
 
     def _declare(self, bars: SymbolBars) -> Signals:
         strategy: Any = self._prepared.strategy
         return declare(strategy, bars.closed(), SimpleNamespace(**self._prepared.params))
+
+
+def _difference_declared(short: Signals, whole: Signals, ts: Integers) -> tuple[str, object, object] | None:
+    """What is declared otherwise at the bars of these moments, with both values: the first such thing, or None."""
+    begins, expected_begins = (min(max(signals.ready, 0), len(ts)) for signals in (short, whole))
+    if begins != expected_begins:
+        return "ready", short.ready, whole.ready
+    if short.exits_first != whole.exits_first:
+        return "exits_first", short.exits_first, whole.exits_first
+    for name in _DECLARED:
+        seen, expected = getattr(short, name), getattr(whole, name)
+        if (seen is None) != (expected is None):
+            return name, _whether(seen), _whether(expected)
+        if seen is None:
+            continue
+        differ = begins + _differ(seen[begins:], expected[begins : len(ts)])
+        if len(differ):
+            row = int(differ[0])
+            return f"{name} at {_utc(int(ts[row]))}", seen[row], expected[row]
+    return None
+
+
+def _whether(declared: object) -> str:
+    return "not given" if declared is None else "given"
 
 
 def _differ(seen: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -214,13 +236,17 @@ def _compare_on(history: PreparedRun, full: RunOutput, moment: int, engine: Engi
     try:
         short = replay(history, engine=engine)
     except _BREAKS as error:
-        detail = f"on the history up to {cut} the strategy broke with {type(error).__name__}: {error}"
+        detail = f"on the history up to {cut} the strategy broke with {_told(error)}"
         return LookaheadFinding(cut, "error", detail)
     for what, columns in (("orders", _DECIDED), ("fills", None), ("equity", None)):
         expected, seen = _until(getattr(full, what), moment, columns), _until(getattr(short, what), moment, columns)
         if not expected.equals(seen):
             return LookaheadFinding(cut, what, f"on the history up to {cut} {_difference(what, expected, seen)}")
     return None
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _until(table: pa.Table, moment: int, columns: Sequence[str] | None) -> pa.Table:

@@ -100,6 +100,34 @@ class DeclaresTheNextBar(BaseStrategy):
         )
 
 
+def never(bars):
+    return dict.fromkeys(("long_entry", "short_entry", "long_exit", "short_exit"), np.zeros(len(bars), dtype=bool))
+
+
+class IsReadyInTheMiddle(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        return Signals(len(bars) // 2, **never(bars))
+
+
+class StopsWhereThereIsHistory(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        return Signals(0, **never(bars), stop=np.ones(len(bars)) if len(bars) == 300 else None)
+
+
+class ExitsFirstWhereThereIsHistory(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        return Signals(0, **never(bars), exits_first=len(bars) == 300)
+
+
+class BreaksWithoutTheWhole(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        return Signals(0, **never(bars), stop=bars.close[299] - 0.0 * bars.close)
+
+
 class Idle(bt.Strategy):
     def next(self):
         pass
@@ -153,8 +181,24 @@ def test_a_declaration_that_knows_the_future_is_found(check, strategy, seed):
 
 def test_the_value_that_differs_is_told(check):
     finding = check(DeclaresTheNextBar).findings[0]
-    assert "stop of A at" in finding.detail
+    assert "stop at " in finding.detail
+    assert " of A is " in finding.detail
     assert "on the whole history" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("strategy", "what", "detail"),
+    [
+        (IsReadyInTheMiddle, "signals", "ready of A is"),
+        (StopsWhereThereIsHistory, "signals", "stop of A is not given, on the whole history given"),
+        (ExitsFirstWhereThereIsHistory, "signals", "exits_first of A is False, on the whole history True"),
+        (BreaksWithoutTheWhole, "error", "the declaration of A broke with IndexError: index 299 is out of bounds"),
+    ],
+)
+def test_all_that_is_declared_is_compared(check, strategy, what, detail):
+    finding = check(strategy, cuts=2).findings[0]
+    assert finding.what == what
+    assert detail in finding.detail
 
 
 def test_a_strategy_that_breaks_without_the_future_is_found(check):
