@@ -77,8 +77,8 @@ class Declared:
 
 def _flags(decisions: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Truth values as numbers, always of one type: what differs in type is compiled once more."""
-    flags = np.ascontiguousarray(decisions).view(np.uint8)
-    flags.flags.writeable = False
+    flags = (decisions if decisions.flags.c_contiguous else np.ascontiguousarray(decisions)).view(np.uint8)
+    flags.setflags(write=False)
     return flags
 
 

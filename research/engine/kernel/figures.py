@@ -116,9 +116,6 @@ def figures_of(
     return {name: found[name] for name in names}
 
 
-# ---------------------------------------------------------------- returns
-
-
 def _return_figures(session: Session, equity: Floats) -> dict[str, float | None]:
     scale, rate = session.scale, session.scale.daily_rate
     (last, lowest, total, mean, deviation, spread, downside, depth, deepest, best, worst, below, constant) = _returns(
@@ -195,7 +192,7 @@ def _other_figures(session: Session, equity: Floats) -> dict[str, float | None]:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _curve(  # noqa: PLR0917 (compiled functions take no keywords)
+def _curve(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords)
     cash: float, prices: Records, fills: Records, bookings: Records, met: Records, equity: Records, gross: Records
 ) -> None:
     """Equity, and where it has room the gross value of positions, at every tick: as `run_tables.equity_table`."""
@@ -300,7 +297,7 @@ def _trade_figures(session: Session, fills: machine.Records) -> dict[str, float 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _trades(fills: Records, bars: Records, last_closes: Records, ts: Records) -> tuple[Floats, Floats]:
-    """Closed trades by gross profit, net profit, time and bars held; net profits of the open ones: as `trades_from_fills`."""
+    """Gross profit, net profit, time and bars held of closed trades, net profits of open ones: `trades_from_fills`."""
     closed = np.empty((4, len(fills)))
     count = 0
     # direction, first tick, and shares and money entered, shares and money left, costs; of each symbol's open trade

@@ -12,6 +12,9 @@ halts, other symbols) is left out of what is compiled for it, by an argument tha
 What cannot be decided exactly is left: the run ends with a fault, and a slower engine takes it.
 """
 
+# ruff: noqa: FURB136, PLR0911, PLR1714, PLR1730, SIM102, SIM109 (what is shorter in Python is slower to compile)
+
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +25,8 @@ Records = npt.NDArray[Any]
 """An array of one of the structured types below."""
 Table = npt.NDArray[Any]
 """An array of plain numbers."""
+Given = bool | None
+"""None leaves out what would be done."""
 
 compiled = njit(cache=True, error_model="numpy", nogil=True, no_cfunc_wrapper=True, _nrt=False)
 inner = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False)
@@ -89,7 +94,7 @@ TERMS: Final = np.dtype(
         # interest: rates, and the same as whole parts of `rate_scale` (0: they are none)
         ("borrow", _F), ("margin", _F), ("earned", _F), ("borrow_part", _I), ("margin_part", _I), ("earned_part", _I),
         ("rate_scale", _I),
-        # limits: NaN or NONE where there is none, times in microseconds
+        # limits: infinity or NONE where there is none, times in microseconds
         ("position_shares", _F), ("position_value", _F), ("position_fraction", _F), ("gross", _F), ("net", _F),
         ("order_value", _F), ("shorting", _I), ("per_minute", _I), ("per_session", _I), ("open_orders", _I),
         ("daily_loss", _F), ("daily_fraction", _F), ("on_daily", _I), ("drawdown", _F), ("on_drawdown", _I),
@@ -117,7 +122,9 @@ ACCOUNT: Final = np.dtype(
 
 SYMBOL: Final = np.dtype(
     [
-        ("size", _F), ("average", _F), ("profit", _F), ("taken", _F), ("taken_at", _I), ("pseudo", _F), ("pseudo_at", _I),
+        ("size", _F), ("average", _F), ("profit", _F), ("taken", _F), ("taken_at", _I),
+        # the size that the check of submitted orders has reached
+        ("pseudo", _F), ("pseudo_at", _I),
         # the wish: a position that is not there yet
         ("wish", _I), ("weight", _F), ("order", _I), ("tries", _I),
         # what protects the position on `side`: a stop and a limit order
@@ -249,11 +256,11 @@ def as_decimal(number: float) -> tuple[int, int]:
     """
     scale = 1
     while scale <= 10**11:
-        scaled = np.rint(number * scale)
-        if abs(scaled) >= 1e15:
+        if abs(number) * scale >= 1e15:
             break
+        scaled = math.floor(number * scale + 0.5)
         if scaled / scale == number:
-            return int(scaled), scale
+            return scaled, scale
         scale *= 10
     return 0, 0
 
@@ -279,22 +286,22 @@ def interest(terms: Records, cash: float, shorts: float, days: int) -> float:
     error = 4.0 * _ROUNDING * ((abs(earned) + paid) * days / 3.6 + 1.0)
     if abs(cents) < 2.0**50 and abs(abs(cents) - whole - 0.5) > error:
         whole += abs(cents) - whole > 0.5
-        return (-whole if cents < 0.0 else whole) / 100.0
+        return float((-whole if cents < 0.0 else whole) / 100.0)
     own_scaled, own_scale = as_decimal(own)
     short_scaled, short_scale = as_decimal(shorts)
     scale = own_scale if own_scale > short_scale else short_scale
     if own_scale == 0 or short_scale == 0 or of.rate_scale == 0:
-        return np.nan
+        return math.nan
     if float(abs(own_scaled)) * scale > _ROOM or float(short_scaled) * scale > _ROOM:
-        return np.nan
+        return math.nan
     own_scaled *= scale // own_scale
     short_scaled *= scale // short_scale
     yearly = float(abs(own_scaled)) * part + float(short_scaled) * of.borrow_part
     if yearly * days * 10.0 > _ROOM or 36.0 * scale * of.rate_scale > _ROOM:
-        return np.nan
+        return math.nan
     above, below = (own_scaled * part - short_scaled * of.borrow_part) * days * 5, 18 * scale * of.rate_scale
     whole = (2 * abs(above) + below) // (2 * below)
-    return (-whole if above < 0 else whole) / 100.0
+    return float((-whole if above < 0 else whole) / 100.0)
 
 
 # ---------------------------------------------------------------- orders
@@ -302,7 +309,7 @@ def interest(terms: Records, cash: float, shorts: float, days: int) -> float:
 
 @inner
 def end(account: Records, orders: Records, queues: Table, number: int, status: int, tick: int, waits: bool) -> bool:  # noqa: PLR0917
-    """An order comes to its end, which the strategy will be told; False if it was to wait in the market and does not."""
+    """An order comes to its end, of which the strategy is told; False if it should wait in the market and does not."""
     a, order = account[0], orders[number]
     if waits:
         at = 0
@@ -367,10 +374,10 @@ def reached(orders: Records, market: Table, number: int, tick: int) -> float:
     if (order.requested > 0.0) == (order.kind == LIMIT):  # executes at its price or below
         if first <= at:
             return float(first)
-        return float(at) if market[LOW, symbol, tick] <= at else np.nan
+        return float(at) if market[LOW, symbol, tick] <= at else math.nan
     if first >= at:
         return float(first)
-    return float(at) if market[HIGH, symbol, tick] >= at else np.nan
+    return float(at) if market[HIGH, symbol, tick] >= at else math.nan
 
 
 @inner
@@ -418,23 +425,22 @@ def watch(terms: Records, account: Records, ticks: Table, tick: int, marks: bool
             a.quiet_until = a.cooldown_until
     equity = a.value
     if marks:
-        if not np.isfinite(equity):
+        if not -math.inf < equity < math.inf:
             a.fault = NO_EQUITY
         a.last = equity
-        if np.isnan(a.start):
+        if math.isnan(a.start):
             a.start = equity
         if not equity <= a.peak:
             a.peak = equity
     for turn in range(2):
         # equity at or below which a loss limit trips; minus infinity for one that is off or has tripped
-        daily = drawdown = -np.inf
-        if a.session_halt == ACTIVE and not np.isnan(a.start):
-            if not np.isnan(of.daily_loss):
-                daily = a.start - of.daily_loss
-            if not np.isnan(of.daily_fraction) and a.start > 0.0:
+        daily = drawdown = -math.inf
+        if a.session_halt == ACTIVE and not math.isnan(a.start):
+            daily = a.start - of.daily_loss
+            if a.start > 0.0:
                 by_fraction = a.start * (1 - of.daily_fraction)
                 daily = daily if daily > by_fraction else by_fraction
-        if not np.isnan(of.drawdown) and a.peak > 0.0 and a.latched < of.on_drawdown:
+        if a.peak > 0.0 and a.latched < of.on_drawdown:
             drawdown = a.peak * (1 - of.drawdown)
         if turn == 0 and marks and equity <= daily:
             a.session_halt = of.on_daily
@@ -452,14 +458,14 @@ def watch(terms: Records, account: Records, ticks: Table, tick: int, marks: bool
 @inner
 def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, ticks: Table,
-    recent: Table, several: Any, guarded: Any, tick: int, number: int,
+    recent: Table, several: Given, guarded: Given, tick: int, number: int,
 ) -> None:  # fmt: skip
     """Decide about an order: sets what is approved of it, and whether it may only reduce (`RiskGuard.review`)."""
     a, of, order = account[0], terms[0], orders[number]
     now = ticks[TS, tick]
     if guarded is not None:
         if now >= a.quiet_until:
-            watch(terms, account, ticks, tick, False)  # noqa: FBT003
+            watch(terms, account, ticks, tick, False)
     order.approved = order.requested
     if order.protective:
         return
@@ -474,24 +480,16 @@ def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
     if opens <= 0.0:
         order.protective = 1
         return
-    equity, price, room = a.value, market[CLOSE, order.symbol, tick], np.inf
-    if not np.isnan(of.position_shares):
-        room = min(room, of.position_shares - held)
-    if not np.isnan(of.position_value):
-        room = min(room, of.position_value / price - held)
-    if not np.isnan(of.position_fraction):
-        room = min(room, of.position_fraction * equity / price - held)
-    if not np.isnan(of.order_value):
-        room = min(room, of.order_value / price)
+    equity, price = a.value, market[CLOSE, order.symbol, tick]
+    room = min(of.position_shares, of.position_value / price, of.position_fraction * equity / price) - held
+    room = min(room, of.order_value / price)
     gross = net = 0.0
     if several is not None:
         gross, net = others(account, symbols, orders, queues, market, tick, order.symbol, sign)
-        if np.isnan(gross) and not (np.isnan(of.gross) and np.isnan(of.net)):
-            room = 0.0
-    if not np.isnan(of.gross) and not np.isnan(gross):
-        room = min(room, (of.gross * equity - gross) / price - held)
-    if not np.isnan(of.net) and not np.isnan(gross):
-        room = min(room, (of.net * equity - net) / price - held)
+    if not math.isnan(gross):
+        room = min(room, (of.gross * equity - gross) / price - held, (of.net * equity - net) / price - held)
+    elif of.gross < math.inf or of.net < math.inf:
+        room = 0.0
     if guarded is not None:
         count = open_orders = 1
         if of.per_minute != NONE:
@@ -508,7 +506,7 @@ def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
             or (of.open_orders != NONE and open_orders > of.open_orders)
         ):  # fmt: skip
             room = 0.0
-    if not (np.isfinite(price) and price > 0.0 and np.isfinite(equity) and equity > 0.0):
+    if not (0.0 < price < math.inf and 0.0 < equity < math.inf):
         room = 0.0
     if not of.shorting and sign < 0.0:
         room = 0.0
@@ -523,7 +521,7 @@ def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
             order.protective = 1
         else:
             a.events += 1
-            order.approved = np.copysign(allowed, order.requested) if allowed > 0.0 else 0.0
+            order.approved = math.copysign(allowed, order.requested) if allowed > 0.0 else 0.0
             order.protective = 1 if reduces and allowed > 0.0 else 0
     if order.approved != 0.0 and not order.protective:
         a.entries += 1
@@ -576,10 +574,10 @@ def others(  # noqa: PLR0917
         price = market[CLOSE, other, tick] if held != 0.0 else 0.0
         for at in range(live):
             order = orders[queues[LIVE, at]]
-            if order.symbol == other and np.isfinite(order.price):
+            if order.symbol == other and order.price < math.inf:
                 price = max(price, order.price)
         if not price > 0.0:
-            price = np.nan
+            price = math.nan
         gross += max(abs(own), abs(against)) * price
         net += own * price
     return gross, net
@@ -625,7 +623,7 @@ def accept_submitted(  # noqa: PLR0917
             queues[NEWS, a.news] = order.symbol
             a.news += 1
         else:
-            end(account, orders, queues, number, MARGIN, tick, False)  # noqa: FBT003
+            end(account, orders, queues, number, MARGIN, tick, False)
     a.sent = 0
 
 
@@ -642,24 +640,24 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
         order = orders[number]
         symbol = order.symbol
         of = symbols[symbol]
-        size, reference = 0.0, np.nan
+        size, reference = 0.0, math.nan
         if fresh[symbol, tick]:
             reference = reached(orders, market, number, tick)
-        if not np.isnan(reference):
+        if not math.isnan(reference):
             size = order.remaining
             if order.protective or order.by_guard:
                 if of.size * size >= 0.0:
                     order.reason, size = NO_POSITION, 0.0
-                    end(account, orders, queues, number, CANCELED, tick, False)  # noqa: FBT003
+                    end(account, orders, queues, number, CANCELED, tick, False)
                 elif abs(size) > abs(of.size):
                     size = -of.size
             if of.taken_at != tick:
                 of.taken_at, of.taken = tick, 0.0
             volume = market[VOLUME, symbol, tick]
-            if not np.isnan(volume) and not np.isnan(terms_of.participation):
+            if not math.isnan(volume) and terms_of.participation < math.inf:
                 left = np.floor(max(0.0, volume) * terms_of.participation * _FORGIVING) - of.taken
                 if left < abs(size):
-                    size = np.copysign(max(0.0, left), size)
+                    size = math.copysign(max(0.0, left), size)
         if size != 0.0:
             # the price, inside the bar
             price, side = reference, 1.0 if size > 0.0 else -1.0
@@ -670,7 +668,7 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
                     price *= 1.0 + side * terms_of.slipped / 2.0 / 10_000.0
                 elif terms_of.slippage == VOLUME_SHARE:
                     share = 1.0
-                    if np.isfinite(volume) and volume > 0.0 and abs(size) / volume < 1.0:
+                    if 0.0 < volume < math.inf and abs(size) / volume < 1.0:
                         share = abs(size) / volume
                     price *= 1.0 + side * terms_of.slipped * share * share
                 if price < market[LOW, symbol, tick]:
@@ -692,7 +690,7 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
                 if terms_of.charges and some != 0.0 and (part == 0 or opened != 0.0):
                     shares = order.fee_shares + abs(some)
                     worth = order.fee_value + abs(some) * price
-                    fee = charge(terms, tiers, sales, ticks[SALE_FEES, tick], np.copysign(shares, some),
+                    fee = charge(terms, tiers, sales, ticks[SALE_FEES, tick], math.copysign(shares, some),
                                  worth / shares, a.month_shares - (shares - abs(some)))  # fmt: skip
                     if fee == UNSURE:
                         a.fault = UNCERTAIN_FEE
@@ -761,7 +759,7 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
                 a.news += 1
             if ends:
                 order.reason = order.reason if done == size else NO_CASH
-                end(account, orders, queues, number, COMPLETED if done == size else MARGIN, tick, False)  # noqa: FBT003
+                end(account, orders, queues, number, COMPLETED if done == size else MARGIN, tick, False)
         if order.status <= PARTIAL:
             queues[PENDING, kept] = number
             kept += 1
@@ -805,7 +803,8 @@ def finish(account: Records, symbols: Records, queues: Table, symbol: int, done:
 @inner
 def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Any, comes_to: Table, ticks: Table, recent: Table, several: Any, guarded: Any, tick: int,
+    code: Table, away: Table | None, comes_to: Table, ticks: Table, recent: Table, several: Given, guarded: Given,
+    tick: int,
 ) -> None:  # fmt: skip
     """Everything that sends orders at a bar: `SimulatedBroker._flatten`, `BaseStrategy._step` and `OrderDesk`."""
     a, count = account[0], len(symbols)
@@ -834,7 +833,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
             side = 1 if of.weight > 0.0 else -1 if of.weight < 0.0 else 0
         pursues = stage == _ENDING
         if stage == _TOLD and of.wish and of.order == NONE:
-            pursues = withdrawn(account, symbols, orders, queues, tick, symbol, False)  # noqa: FBT003
+            pursues = withdrawn(account, symbols, orders, queues, tick, symbol, False)
         elif stage == _SETTLING and of.wish and of.order != NONE and orders[of.order].status > PARTIAL:
             status = orders[of.order].status
             done = of.size == 0.0 if of.weight == 0.0 else status == COMPLETED
@@ -851,9 +850,9 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                 of.wish, of.weight, of.order, of.tries = 1, side * terms[0].weight, NONE, 0
                 of.side, of.stop, of.take = side, 0, 0
                 if away is not None:
-                    if side != 0 and away[STOP_AWAY, symbol, tick] != -np.inf:
+                    if side != 0 and away[STOP_AWAY, symbol, tick] != -math.inf:
                         of.stop, of.stop_price, of.stop_order = 1, close - side * away[STOP_AWAY, symbol, tick], NONE
-                    if side != 0 and away[PROFIT_AWAY, symbol, tick] != -np.inf:
+                    if side != 0 and away[PROFIT_AWAY, symbol, tick] != -math.inf:
                         of.take, of.take_price, of.take_order = 1, close + side * away[PROFIT_AWAY, symbol, tick], NONE
         keeps = False
         for part in range(4):
@@ -864,12 +863,12 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                         size = -of.size
             elif part <= _REST:
                 if pursues and of.wish and of.order == NONE and withdrawn(
-                    account, symbols, orders, queues, tick, symbol, True  # noqa: FBT003
+                    account, symbols, orders, queues, tick, symbol, True
                 ):  # fmt: skip
                     # the position to aim at: `strategies.sizing.target_shares`
                     target, equity = of.size if of.weight != 0.0 else 0.0, a.value
-                    if np.isfinite(close) and close > 0.0 and equity > 0.0:
-                        target = np.copysign(np.floor(abs(of.weight) * equity / close * _FORGIVING), of.weight)
+                    if 0.0 < close < math.inf and equity > 0.0:
+                        target = math.copysign(np.floor(abs(of.weight) * equity / close * _FORGIVING), of.weight)
                         if of.weight > 0.0:
                             free = a.cash
                             for at in range(a.wishes):
@@ -885,9 +884,9 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                     of.tries += 1
                     pursues = False
                     if size == 0.0 and (of.weight == 0.0 or of.tries >= _TRIES):
-                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)  # noqa: FBT003
+                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)
             elif away is not None:
-                if part == _STOP and (of.stop or of.take) and (stage == _ENDING or stage == _TOLD):  # noqa: PLR1714
+                if part == _STOP and (of.stop or of.take) and (stage == _ENDING or stage == _TOLD):
                     keeps = True
                     if stage == _TOLD:
                         # a protective order that was refused is tried again at the next bar, not at the news of that
@@ -896,17 +895,17 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                             or (of.take and of.take_order != NONE and orders[of.take_order].status == REJECTED)
                         )
                     if keeps:
-                        withdrawn(account, symbols, orders, queues, tick, symbol, False)  # noqa: FBT003
+                        withdrawn(account, symbols, orders, queues, tick, symbol, False)
                     for at in range(of.working):
                         number = of.numbers[at]
                         own = (of.stop and number == of.stop_order) or (of.take and number == of.take_order)
-                        # an exit still works, perhaps a cancelled one: a stop beside it would sell the same shares twice
+                        # an exit works, perhaps a cancelled one: a stop beside it would sell the same shares twice
                         keeps &= own or not orders[number].remaining * of.size < 0.0
                     if keeps and not of.size * of.side > 0.0:
                         keeps = False
                         if not of.wish:
                             of.stop = of.take = 0
-                            withdrawn(account, symbols, orders, queues, tick, symbol, True)  # noqa: FBT003
+                            withdrawn(account, symbols, orders, queues, tick, symbol, True)
                 if keeps and (of.stop if part == _STOP else of.take):
                     kind, price, number = STOP, of.stop_price, of.stop_order
                     if part == _TAKE:
@@ -916,9 +915,9 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                         left = orders[number].remaining
                         most = abs(left) if abs(left) > abs(size) else abs(size)
                         same = orders[number].price == price and abs(left - size) <= 1e-9 * most
-                        if same or not end(account, orders, queues, number, CANCELED, tick, True):  # noqa: FBT003
+                        if same or not end(account, orders, queues, number, CANCELED, tick, True):
                             size = 0.0
-                    if size != 0.0 and not (np.isfinite(price) and price > 0.0):
+                    if size != 0.0 and not 0.0 < price < math.inf:
                         a.fault = NO_PRICE
             if size == 0.0:
                 continue
@@ -971,23 +970,34 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
 @inner
 def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Any, comes_to: Table, ticks: Table, guarded: Any, tick: int,
+    code: Table, away: Table | None, comes_to: Table, ticks: Table, guarded: Given, tick: int,
 ) -> int:  # fmt: skip
     """The first tick from `tick` on at which anything can happen, while nothing is on its way."""
-    a, of, count = account[0], terms[0], len(symbols)
+    a, of, count, span = account[0], terms[0], len(symbols), ticks.shape[1]
     pays, watches = of.earned != 0.0 or a.cash < 0.0, False
     for symbol in range(count):
         pays |= symbols[symbol].size < 0.0
         watches |= symbols[symbol].size != 0.0
-    while tick < ticks.shape[1]:
+    quick = not pays and count == 1
+    if away is not None:
+        quick = False
+    if guarded is not None:
+        quick = False
+    if quick:
+        size = symbols[0].size
+        look = 2 if size > 0.0 else 0 if size < 0.0 else 1
+        while tick < span:
+            bits = code[0, tick]
+            if bits & DECISIONS and comes_to[bits & _DECLARED, look] != STAY:
+                return tick
+            tick += 1
+        return tick
+    while tick < span:
         if pays and ticks[NIGHTS, tick]:
             return tick
         for symbol in range(count):
-            bits = code[symbol, tick]
-            if bits == READY or bits == 0:
-                continue
-            size = symbols[symbol].size
-            if comes_to[bits & _DECLARED, 2 if size > 0.0 else 0 if size < 0.0 else 1] != STAY:
+            bits, size = code[symbol, tick], symbols[symbol].size
+            if bits & DECISIONS and comes_to[bits & _DECLARED, 2 if size > 0.0 else 0 if size < 0.0 else 1] != STAY:
                 return tick
         if away is not None:
             for symbol in range(count):
@@ -999,7 +1009,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
                         return tick
             for at in range(a.pending):
                 number = queues[PENDING, at]
-                if fresh[orders[number].symbol, tick] and not np.isnan(reached(orders, market, number, tick)):
+                if fresh[orders[number].symbol, tick] and not math.isnan(reached(orders, market, number, tick)):
                     return tick
         if guarded is not None:
             if of.flat != NONE and ticks[TS, tick] >= ticks[SESSION_CLOSE, tick] - of.flat:
@@ -1016,8 +1026,8 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
 @compiled
 def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, bookings: Records,
-    queues: Table, market: Table, fresh: Table, code: Table, away: Any, comes_to: Table, ticks: Table, tiers: Table,
-    sales: Table, recent: Table, several: Any, guarded: Any,
+    queues: Table, market: Table, fresh: Table, code: Table, away: Table | None, comes_to: Table, ticks: Table,
+    tiers: Table, sales: Table, recent: Table, several: Given, guarded: Given,
 ) -> int:  # fmt: skip
     """Run from the first bar to the last.
 
@@ -1051,10 +1061,10 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     a.month, a.month_shares, a.halt = NONE, 0.0, ACTIVE
     a.effective = a.latched = a.session_halt = ACTIVE
     a.session = a.quiet_until = LONG_AGO
-    a.start = a.peak = a.last = np.nan
+    a.start = a.peak = a.last = math.nan
     a.entries = a.recent = a.losses = 0
     a.cooldown_until = a.close = a.flat_from = NONE
-    a.floor = -np.inf
+    a.floor = -math.inf
     for symbol in range(len(symbols)):
         one = symbols[symbol]
         one.size = one.average = one.profit = 0.0
@@ -1068,7 +1078,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
             at -= 1
         queues[MET, at] = symbol
         a.met += 1
-    tick = 0
+    tick = np.int64(0)  # a plain 0 would have all that takes it compiled twice
     while tick < ticks.shape[1] and not a.fault:
         if ticks[NIGHTS, tick]:
             shorts = 0.0
@@ -1077,7 +1087,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                 if one.size < 0.0:
                     shorts -= one.size * market[CLOSE, queues[MET, at], tick - 1]
             amount = interest(terms, a.cash, shorts, ticks[NIGHTS, tick])
-            if np.isnan(amount):
+            if math.isnan(amount):
                 a.fault = UNCERTAIN_INTEREST
             elif amount != 0.0 and a.bookings == len(bookings):
                 a.fault = FULL
@@ -1096,7 +1106,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                 if ticks[TS, tick] < a.quiet_until and a.floor < a.value <= a.peak:
                     a.last = a.value
                 else:
-                    watch(terms, account, ticks, tick, True)  # noqa: FBT003
+                    watch(terms, account, ticks, tick, True)
                 at = a.live if a.effective == a.halt or a.effective < REDUCE_ONLY else 0
                 while at < a.live:
                     order = orders[queues[LIVE, at]]
@@ -1105,11 +1115,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                     if order.by_guard or (a.effective == REDUCE_ONLY and reduces):
                         at += 1
                     else:
-                        end(account, orders, queues, queues[LIVE, at], CANCELED, tick, True)  # noqa: FBT003
+                        end(account, orders, queues, queues[LIVE, at], CANCELED, tick, True)
                 a.halt = a.effective
         send_orders(
-            terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, several, guarded,
-            tick,
+            terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, several,
+            guarded, tick,
         )  # fmt: skip
         if a.news + 16 * (a.live + len(symbols) + 1) >= queues.shape[1]:
             a.fault = FULL

@@ -145,7 +145,7 @@ def terms_of(cash: float, costs: CostModel, limits: Limits) -> Any:  # noqa: ANN
         if type(costs.slippage) is kind:
             of["slippage"], of["slipped"] = number, getattr(costs.slippage, field)
     part = costs.participation.fraction
-    of["participation"] = np.nan if part is None else part
+    of["participation"] = np.inf if part is None else part
     _set_fees(of, costs)
     _set_interest(of, costs)
     _set_limits(of, limits)
@@ -179,7 +179,7 @@ def _set_interest(of: Any, costs: CostModel) -> None:  # noqa: ANN401
 def _set_limits(of: Any, limits: Limits) -> None:  # noqa: ANN401
     for field, name in _LIMITS.items():
         value = getattr(limits, name)
-        of[field] = np.nan if value is None else value
+        of[field] = np.inf if value is None else value
     for field, name in _COUNTS.items():
         value = getattr(limits, name)
         of[field] = machine.NONE if value is None else value

@@ -78,7 +78,7 @@ def _bars(case, rng, symbol):
 
 
 def _stamps(case, rng, count):
-    days = [day for day in _CALENDAR.days[-900:-500]]
+    days = _CALENDAR.days[-900:-500]
     closes = _CALENDAR.closes[np.isin(_CALENDAR.days, days)].astype("datetime64[us]")
     if not case.minute:
         return closes[:count]
