@@ -1,5 +1,6 @@
 """What a declaration reads, what it returns, and how it drives a strategy."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import backtrader as bt
@@ -131,6 +132,17 @@ def test_a_class_is_declared_when_nothing_but_its_declaration_decides():
     assert is_declared(declared)
     assert is_declared(Inherits)
     assert not any(is_declared(one) for one in (Decides, Compares, BaseStrategy, bt.Strategy))
+
+
+def test_the_example_of_the_manual_runs():
+    manual = (Path(__file__).parents[3] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    known = {}
+    exec(manual.split("```python\n")[1].split("```")[0], known)  # noqa: S102
+    declared = known["AboveAverage"]
+    assert is_declared(declared)
+    done = run(declared, [100.0] * 20 + [110.0, 110.0, 90.0], period=10, stop=3.0)
+    # 10 above closes that never moved is an average true range of 1, so the stop lies at 107
+    assert [(fill.decided, fill.filled, fill.price) for fill in done.fills] == [(21, 22, 110.0), (22, 23, 107.0)]
 
 
 # ---------------------------------------------------------------------- how it drives
