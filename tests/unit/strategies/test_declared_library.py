@@ -49,7 +49,7 @@ def happened(done):
 
 
 @EVERY
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**32))
 def test_a_declaration_decides_as_backtraders_indicators_do(declared, seed):
     chance = np.random.default_rng(seed)
