@@ -169,12 +169,15 @@ class _Schedule:
     """
 
     def __init__(self, datas: Sequence[AbstractDataBase], minperiods: Sequence[int]) -> None:
-        stamps = [np.array(data.lines.datetime.array[: data.buflen()], dtype=np.float64) for data in datas]
+        columns = [data.lines.datetime.array[: data.buflen()] for data in datas]
         self.bars: list[list[int]] | None = None
-        if all(np.array_equal(stamps[0], other) for other in stamps[1:]):
-            self.times: list[float] = stamps[0].tolist()
+        self.times: Sequence[float]
+        first = columns[0].tobytes()
+        if all(column.tobytes() == first for column in columns[1:]):
+            self.times = columns[0]
             self.statuses = max(minperiods) - 1 - np.arange(len(self.times))
             return
+        stamps = [np.array(column, dtype=np.float64) for column in columns]
         times = np.unique(np.concatenate(stamps))
         bars = [np.searchsorted(own, times, side="right") - 1 for own in stamps]
         self.times = times.tolist()

@@ -78,7 +78,7 @@ def _of_feed(data: AbstractDataBase) -> Iterator[str]:
 
 def _of_stamps(datas: Sequence[AbstractDataBase]) -> Iterator[str]:
     for data in datas:
-        stamps = np.array(data.lines.datetime.array[: data.buflen()], dtype=np.float64)
+        stamps = np.frombuffer(data.lines.datetime.array[: data.buflen()] or b"", dtype=np.float64)
         name = data._name or type(data).__name__
         if not np.isfinite(stamps).all():
             yield f"The feed {name} has a bar without a time."
