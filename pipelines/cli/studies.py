@@ -5,9 +5,7 @@ Belongs here: studies from the terminal. Does not belong here: running or measur
 
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +21,8 @@ from pipelines.settings import load_settings
 if TYPE_CHECKING:
     from research.study import GridResult
 
-_WORTH_A_PROCESS = 20_000  # trials; a second process takes as long to start as thousands of them
+_WORTH_PROCESSES = {True: 20_000, False: 100}
+"""Trials that take as long as starting a second process: compiled ones, others."""
 
 
 def optimize(
@@ -69,53 +68,35 @@ def optimize(
     from pipelines.runs import open_instance
     from research.engine import prepare_run, strategy_of
     from research.experiment import Experiment
-    from research.study import check_metric, grid_points, parse_ranges, run_grid
+    from research.study import check_metric, grid_points, is_compiled, local_workers, parse_ranges, run_grid
     from warehouse.store import Warehouse
 
-    if top < 1:
-        raise SettingsError(f"top: {top} must be at least 1.")
-    space = parse_ranges(param_ranges)
+    for name, number in (("top", top), ("workers", 1 if workers is None else workers)):
+        if number < 1:
+            raise SettingsError(f"{name}: {number} must be at least 1.")
     fields: dict[str, Any] = {
         "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
         "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
     }  # fmt: skip
-    experiment = Experiment.build(**fields)
+    experiment, space = Experiment.build(**fields), parse_ranges(param_ranges)
     check_metric(metric)
-    grid_points(strategy_of(experiment)[0], experiment.params, space)  # what cannot be is refused before a download
+    points, _ = grid_points(strategy_of(experiment)[0], experiment.params, space)  # refused before a download
     settings = load_settings()
     with open_instance() as instance:
         code = download_missing(instance, [experiment], settings)
     if code:
         return code
     prepared = prepare_run(experiment, read_inputs(Warehouse(settings.data_dir), experiment).bars)
+    if workers is None:
+        workers = (os.cpu_count() or 1) if len(points) >= _WORTH_PROCESSES[is_compiled(prepared)] else 1
     began = time.monotonic()
-    with _pool(workers, space) as (executor, chunks):
-        result = run_grid(prepared, space, metric=metric, executor=executor, chunks=chunks, seed=seed)
+    with local_workers(workers) if workers > 1 else nullcontext() as executor:
+        result = run_grid(prepared, space, metric=metric, executor=executor, chunks=workers, seed=seed)
     if csv:
         print_csv(result.table)
     else:
         _print_best(result, top, time.monotonic() - began)
     return 0
-
-
-@contextmanager
-def _pool(workers: int | None, space: dict[str, Any]) -> Iterator[tuple[Executor | None, int]]:
-    """Processes where they are worth their start, and how many."""
-    count = 1
-    for values in space.values():
-        count *= len(values)
-    if workers is None:
-        workers = (os.cpu_count() or 1) if count >= _WORTH_A_PROCESS else 1
-    if workers < 1:
-        raise SettingsError(f"workers: {workers} must be at least 1.")
-    if workers == 1:
-        yield None, 1
-        return
-    pool = ProcessPoolExecutor(workers)
-    try:
-        yield pool, workers
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _print_best(result: "GridResult", top: int, seconds: float) -> None:

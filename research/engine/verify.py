@@ -129,6 +129,8 @@ def _first_row(vanilla: pa.ChunkedArray, other: pa.ChunkedArray) -> int | None:
     if vanilla.type == pa.float64() and not (vanilla.null_count or other.null_count):
         differs = vanilla.to_numpy().view(np.int64) != other.to_numpy().view(np.int64)
         return int(np.argmax(differs)) if differs.any() else None
+    if not pa.types.is_floating(vanilla.type) and vanilla.equals(other):
+        return None
     pairs = zip(vanilla.to_pylist(), other.to_pylist(), strict=True)
     return next((row for row, (mine, theirs) in enumerate(pairs) if not _same(mine, theirs)), None)
 

@@ -6,6 +6,15 @@ Does not belong here: running one trial (see `research.engine`), the terminal.
 
 from research.study.grid import GridResult, grid_points, run_grid
 from research.study.ranges import parse_ranges
-from research.study.trial import check_metric
+from research.study.trial import check_metric, is_compiled
+from research.study.workers import local_workers
 
-__all__ = ["GridResult", "check_metric", "grid_points", "parse_ranges", "run_grid"]
+__all__ = [
+    "GridResult",
+    "check_metric",
+    "grid_points",
+    "is_compiled",
+    "local_workers",
+    "parse_ranges",
+    "run_grid",
+]

@@ -11,7 +11,7 @@ fill and value must be the same, or the study fails and says what differed.
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,8 @@ def run_grid(
     metric: str,
     executor: Executor | None = None,
     chunks: int = 1,
-    verify_best: int = 3,
-    verify_sample: int = 3,
+    verify_best: int = 5,
+    verify_sample: int = 5,
     seed: int = 0,
 ) -> GridResult:
     """Try every combination of the values in `space`; the experiment's own parameters hold for the others.
@@ -91,19 +91,34 @@ def run_grid(
     """
     check_metric(metric)
     points, left_out = grid_points(prepared.strategy, prepared.experiment.params, space)
-    parts = [points[start::chunks] for start in range(chunks)]
-    if executor is None:
-        done = [run_trials(prepared, part, metric) for part in parts]
-    else:
-        done = list(executor.map(run_trials, [prepared] * chunks, parts, [metric] * chunks))
-    trials: list[Trial] = [Trial({}, None, "")] * len(points)
-    for start, part in enumerate(done):
-        trials[start::chunks] = part
+    trials = _searched(prepared, points, metric, executor, chunks)
     ranked = [trial for trial in _ranked(trials, metric) if trial.engine == Engine.KERNEL]
     chosen = _chosen(ranked, verify_best, verify_sample, random.Random(seed))  # noqa: S311 (a sample, not a secret)
     for place, trial in enumerate(chosen):
         _verify(prepared, trial, metric, Engine.FAST if place else Engine.VANILLA)
     return GridResult(metric, tuple(space), tuple(trials), left_out, len(chosen))
+
+
+def _searched(
+    prepared: PreparedRun,
+    points: Sequence[Mapping[str, Any]],
+    metric: str,
+    executor: Executor | None,
+    chunks: int,
+) -> list[Trial]:
+    """A trial a point, in their order; neighbours go to different workers, since they take about as long."""
+    if executor is None:
+        return run_trials(prepared, points, metric)
+    parts = [points[start::chunks] for start in range(chunks)]
+    trials: list[Trial] = [Trial({}, None, "")] * len(points)
+    try:
+        for start, part in enumerate(executor.map(run_trials, [prepared] * chunks, parts, [metric] * chunks)):
+            trials[start::chunks] = part
+    except BrokenExecutor:
+        raise StudyError(
+            f"{prepared.experiment.name}: a worker ended before its trials were done; was it killed or short of memory?"
+        ) from None
+    return trials
 
 
 def grid_points(

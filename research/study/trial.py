@@ -50,13 +50,18 @@ def with_params(prepared: PreparedRun, params: Mapping[str, Any]) -> PreparedRun
     return replace(prepared, params=params, limits=limits)
 
 
+def is_compiled(prepared: PreparedRun) -> bool:
+    """Whether trials run on the kernel, some ten thousand a second; on the fast engine they are some fifty."""
+    return ineligible(prepared) is None
+
+
 def run_trials(prepared: PreparedRun, points: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
     """A trial of each set of (checked, complete) parameters, in their order."""
     return list(_trials(prepared, points, metric))
 
 
 def _trials(prepared: PreparedRun, points: Iterable[Mapping[str, Any]], metric: str) -> Iterator[Trial]:
-    kernel = None if ineligible(prepared) else Kernel.prepare(prepared)
+    kernel = Kernel.prepare(prepared) if is_compiled(prepared) else None
     for params in points:
         run = None if kernel is None else kernel.run(params)
         if run is None or run.uncertain is not None:
