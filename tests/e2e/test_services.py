@@ -23,7 +23,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 BARLOOM = ("code", "webserver", "daemon")
 PASSWORD = "kept-out-of-logs"  # noqa: S105 (of a server that lives as long as this test)
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container; here it is replaced)
-_SECONDS = 90
+_SECONDS = 300
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("services")]
 
