@@ -21,7 +21,11 @@ class IneligibleError(ExperimentError):
 
 
 class StudyError(ResearchError):
-    """A study cannot be run as asked, or its trials are not what Backtrader makes of them."""
+    """A study cannot be run as asked, or lost a worker."""
+
+
+class UnprovenError(StudyError):
+    """A trial is not what Backtrader makes of it, so that none of the study may be used."""
 
 
 class BarsError(ResearchError):

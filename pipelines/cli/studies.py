@@ -4,6 +4,7 @@ Belongs here: studies from the terminal. Does not belong here: running or measur
 """
 
 import os
+import sys
 import time
 from contextlib import nullcontext
 from datetime import date
@@ -67,6 +68,7 @@ def optimize(
     from pipelines.backtesting import read_inputs
     from pipelines.runs import open_instance
     from research.engine import prepare_run, strategy_of
+    from research.errors import UnprovenError
     from research.experiment import Experiment
     from research.study import check_metric, grid_points, is_compiled, local_workers, parse_ranges, run_grid
     from warehouse.store import Warehouse
@@ -90,8 +92,12 @@ def optimize(
     if workers is None:
         workers = (os.cpu_count() or 1) if len(points) >= _WORTH_PROCESSES[is_compiled(prepared)] else 1
     began = time.monotonic()
-    with local_workers(workers) if workers > 1 else nullcontext() as executor:
-        result = run_grid(prepared, space, metric=metric, executor=executor, chunks=workers, seed=seed)
+    try:
+        with local_workers(workers) if workers > 1 else nullcontext() as executor:
+            result = run_grid(prepared, space, metric=metric, executor=executor, chunks=workers, seed=seed)
+    except UnprovenError as error:
+        print(f"barloom: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     if csv:
         print_csv(result.table)
     else:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from research.engine import PreparedRun, replay
 from research.engine.choice import Engine
 from research.engine.verify import first_difference
-from research.errors import ExperimentError, StudyError
+from research.errors import ExperimentError, StudyError, UnprovenError
 from research.metric_catalog import METRICS, Better
 from research.study.trial import Trial, check_metric, figure, run_trials, with_params
 from strategies.base_strategy import BaseStrategy
@@ -87,7 +87,8 @@ def run_grid(
         seed: chooses the sample.
 
     Raises:
-        StudyError: a parameter or the figure is unknown, nothing is left to try, or a trial is not Backtrader's result.
+        StudyError: a parameter or the figure is unknown, nothing is left to try, or a worker was lost.
+        UnprovenError: a trial is not Backtrader's result.
     """
     check_metric(metric)
     points, left_out = grid_points(prepared.strategy, prepared.experiment.params, space)
@@ -180,7 +181,7 @@ def _verify(prepared: PreparedRun, trial: Trial, metric: str, engine: Engine) ->
     """Run a trial again on Backtrader.
 
     Raises:
-        StudyError: something is not the same.
+        UnprovenError: something is not the same.
     """
     prepared = with_params(prepared, trial.params)
     reference = replay(prepared, engine=engine)
@@ -191,7 +192,7 @@ def _verify(prepared: PreparedRun, trial: Trial, metric: str, engine: Engine) ->
         here = reference
     found = first_difference(reference, here)
     if found is not None:
-        raise StudyError(
+        raise UnprovenError(
             f"{prepared.experiment.name}: the kernel differs from Backtrader at {where}: {found.what} is {found.here},"
             f" not {found.vanilla}."
         )
@@ -200,7 +201,7 @@ def _verify(prepared: PreparedRun, trial: Trial, metric: str, engine: Engine) ->
         value is not None and trial.value is not None and abs(value - trial.value) <= _CLOSE * max(1.0, abs(value))
     )
     if not same:
-        raise StudyError(
+        raise UnprovenError(
             f"{prepared.experiment.name}: the kernel differs from Backtrader at {where}: {metric} is {trial.value!r},"
             f" not {value!r}."
         )

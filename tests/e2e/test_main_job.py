@@ -86,6 +86,23 @@ def test_every_engine_gives_a_shipped_experiment_the_same_result(first_demo, bar
     assert rows == {"vanilla": "the reference", "fast": "identical", "kernel": "identical"}
 
 
+def test_a_grid_of_parameters_ends_in_a_proven_ranking(first_demo, barloom):
+    line = (
+        "optimize --strategy strategies.sma_crossover.SMACrossover --symbols AAPL --start 2000-03-01 --end 2013-03-01"
+        " --param-ranges sma_short:10-30:10,sma_long:20-40:10"
+    )
+    shown = barloom(*line.split(), "--workers", "2", "--top", "2")
+    assert shown.returncode == 0, shown.stderr
+    assert "6 trials on kernel" in shown.stdout
+    assert "3 left out by the strategy's constraints" in shown.stdout
+    assert "6 of them run again on Backtrader: identical" in shown.stdout
+    every = barloom(*line.split(), "--csv").stdout.splitlines()
+    assert every[0] == "sma_short,sma_long,sharpe_ratio,engine"
+    assert [row.split(",")[:2] for row in every[1:]] == [
+        ["10", "20"], ["10", "30"], ["10", "40"], ["20", "30"], ["20", "40"], ["30", "40"]
+    ]  # fmt: skip
+
+
 def test_the_engine_that_was_asked_for_runs_or_says_why_it_cannot(first_demo, barloom):
     what = "--strategy strategies.momentum.CrossSectionalRotation --symbols AAPL MSFT"
     line = f"backtest {what} --start 2004-01-05 --end 2005-12-30"

@@ -7,7 +7,7 @@ import pytest
 
 from research.engine import Engine, prepare_run, replay
 from research.engine.kernel import KernelRun
-from research.errors import StudyError
+from research.errors import StudyError, UnprovenError
 from research.experiment import Experiment
 from research.study import parse_ranges, run_grid
 from research.study.trial import figure, with_params
@@ -81,7 +81,7 @@ def test_a_kernel_that_is_not_backtrader_stops_the_study(monkeypatch):
         "metrics",
         lambda run, names: {name: (value or 0.0) + 1e-6 for name, value in honest(run, names).items()},
     )
-    with pytest.raises(StudyError, match=r"the kernel differs from Backtrader at .*sma_short=.*: sharpe_ratio is"):
+    with pytest.raises(UnprovenError, match=r"the kernel differs from Backtrader at .*sma_short=.*: sharpe_ratio is"):
         run_grid(prepared(), GRID, metric="sharpe_ratio")
 
 
@@ -95,7 +95,7 @@ def test_another_fill_stops_the_study(monkeypatch):
         return (output and replace(output, slippage=output.slippage + 1.0)), why
 
     monkeypatch.setattr(engine, "_on_kernel", dishonest)
-    with pytest.raises(StudyError, match="slippage is"):
+    with pytest.raises(UnprovenError, match="slippage is"):
         run_grid(prepared(), GRID, metric="sharpe_ratio")
 
 
