@@ -4,6 +4,7 @@ Belongs here: whether the kernel can run an experiment, what is kept between run
 Does not belong here: the rules (see `machine`), the tables of a result (see `output`).
 """
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -143,7 +144,7 @@ class Kernel:
         self._market = Market.of(self.clock, all_bars, prepared.costs)
         self._declared = Declared(prepared.strategy, all_bars, self._market)
         self._session = Session.of(prepared.experiment, self.clock, self._market, all_bars)
-        self._terms: dict[tuple[Any, ...], Any] = {}
+        self._terms: dict[tuple[Any, ...], machine.Records] = {}
         self._recent: dict[int, npt.NDArray[np.int64]] = {}
         self._memory = _Memory.of(len(self.symbols), _SPACE)
 
@@ -165,23 +166,30 @@ class Kernel:
         Raises:
             StrategyError: what the strategy declares does not fit its bars.
         """
-        declared, market = self._declared, self._market
-        ready = declared.load(SimpleNamespace(**params))
+        ready = self._declared.load(SimpleNamespace(**params))
         terms = self._terms_for(params)
-        several = True if len(self.symbols) > 1 else None
-        guarded = True if terms["guarded"][0] else None
-        while True:
-            memory = self._memory
-            memory.symbols["first_ready"] = declared.first_ready
-            fault = machine.simulate(
-                terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
-                market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
-                market.tiers, market.sales, self._recent_for(terms), several, guarded,
-            )  # fmt: skip
-            if fault != machine.FULL or len(memory.orders) >= _LAST:
-                break
-            self._memory = _Memory.of(len(self.symbols), 4 * len(memory.orders))
+        fault = self._simulate(terms)
+        while fault == machine.FULL and len(self._memory.orders) < _LAST:
+            self._memory = _Memory.of(len(self.symbols), 4 * len(self._memory.orders))
+            fault = self._simulate(terms)
         return self._result(fault, ready)
+
+    def _simulate(self, terms: machine.Records) -> int:
+        declared, market, memory = self._declared, self._market, self._memory
+        memory.symbols["first_ready"] = declared.first_ready
+        collects = gc.isenabled()
+        gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
+        try:
+            return int(
+                machine.simulate(
+                    terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
+                    market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
+                    market.tiers, market.sales, self._recent_for(terms), True if terms["guarded"][0] else None,
+                )
+            )  # fmt: skip
+        finally:
+            if collects:
+                gc.enable()
 
     def _result(self, fault: int, ready: tuple[int, ...]) -> KernelRun:
         memory = self._memory
@@ -199,7 +207,7 @@ class Kernel:
             self._session,
         )
 
-    def _terms_for(self, params: Mapping[str, Any]) -> Any:  # noqa: ANN401 (a structured array)
+    def _terms_for(self, params: Mapping[str, Any]) -> machine.Records:
         """The terms for a set of parameters; remembered by those that matter."""
         strategy = self._prepared.strategy
         own = strategy.limits_for.__func__ is not BaseStrategy.limits_for.__func__  # type: ignore[attr-defined]
@@ -222,7 +230,7 @@ class Kernel:
 
         return limits_of(self._prepared.experiment, self._prepared.strategy, params)
 
-    def _recent_for(self, terms: Any) -> npt.NDArray[np.int64]:  # noqa: ANN401
+    def _recent_for(self, terms: machine.Records) -> npt.NDArray[np.int64]:
         most = max(1, int(terms["per_minute"][0]))
         return self._recent.setdefault(most, np.zeros(most, np.int64))
 

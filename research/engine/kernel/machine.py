@@ -7,7 +7,7 @@ Does not belong here: what the records are made of (see `market`), what becomes 
 All of it stands in one file, because numba keeps compiled code until the file of the compiled function changes and
 does not look at the files of the functions that it calls. The functions are few and large, because numba compiles a
 function anew into every one that calls it: depth costs seconds at the first run. What a run does not need (exits,
-halts, other symbols) is left out of what is compiled for it, by an argument that is None.
+halts) is left out of what is compiled for it, by an argument that is None.
 
 What cannot be decided exactly is left: the run ends with a fault, and a slower engine takes it.
 """
@@ -238,6 +238,8 @@ def charge(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords
         millionths = int(due)
         if due < 2.0**50 and abs(due - millionths - 0.5) > _ROUNDING * (1.0 + due):
             return fixed // _MILLION + millionths + (due - millionths > 0.5)
+        if fraction == 0:
+            return (2 * fixed + _MILLION) // (2 * _MILLION)
         exactly = True
     unit = _MILLION
     while unit > 1 and fixed % 10 == 0 and fraction % 10 == 0:
@@ -458,7 +460,7 @@ def watch(terms: Records, account: Records, ticks: Table, tick: int, marks: bool
 @inner
 def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, ticks: Table,
-    recent: Table, several: Given, guarded: Given, tick: int, number: int,
+    recent: Table, guarded: Given, tick: int, number: int,
 ) -> None:  # fmt: skip
     """Decide about an order: sets what is approved of it, and whether it may only reduce (`RiskGuard.review`)."""
     a, of, order = account[0], terms[0], orders[number]
@@ -483,9 +485,7 @@ def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
     equity, price = a.value, market[CLOSE, order.symbol, tick]
     room = min(of.position_shares, of.position_value / price, of.position_fraction * equity / price) - held
     room = min(room, of.order_value / price)
-    gross = net = 0.0
-    if several is not None:
-        gross, net = others(account, symbols, orders, queues, market, tick, order.symbol, sign)
+    gross, net = others(account, symbols, orders, queues, market, tick, order.symbol, sign)
     if not math.isnan(gross):
         room = min(room, (of.gross * equity - gross) / price - held, (of.net * equity - net) / price - held)
     elif of.gross < math.inf or of.net < math.inf:
@@ -803,7 +803,7 @@ def finish(account: Records, symbols: Records, queues: Table, symbol: int, done:
 @inner
 def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Table | None, comes_to: Table, ticks: Table, recent: Table, several: Given, guarded: Given,
+    code: Table, away: Table | None, comes_to: Table, ticks: Table, recent: Table, guarded: Given,
     tick: int,
 ) -> None:  # fmt: skip
     """Everything that sends orders at a bar: `SimulatedBroker._flatten`, `BaseStrategy._step` and `OrderDesk`."""
@@ -935,7 +935,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
             if guarded is not None:
                 refused = a.closing and stage != _FLATTENING and closing(account, orders, queues, symbol)
             if not refused:
-                review(terms, account, symbols, orders, queues, market, ticks, recent, several, guarded, tick, number)
+                review(terms, account, symbols, orders, queues, market, ticks, recent, guarded, tick, number)
             if order.approved != 0.0:
                 order.remaining, order.status = order.approved, SUBMITTED
                 a.closing += stage == _FLATTENING
@@ -978,7 +978,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
     for symbol in range(count):
         pays |= symbols[symbol].size < 0.0
         watches |= symbols[symbol].size != 0.0
-    quick = not pays and count == 1
+    quick = count == 1 and a.pending == 0 and not pays
     if away is not None:
         quick = False
     if guarded is not None:
@@ -1007,10 +1007,10 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
                     price = market[CLOSE, symbol, tick] - side * away[TRAIL_AWAY, symbol, tick]
                     if side * (price - symbols[symbol].stop_price) > 0.0:
                         return tick
-            for at in range(a.pending):
-                number = queues[PENDING, at]
-                if fresh[orders[number].symbol, tick] and not math.isnan(reached(orders, market, number, tick)):
-                    return tick
+        for at in range(a.pending):
+            number = queues[PENDING, at]
+            if fresh[orders[number].symbol, tick] and not math.isnan(reached(orders, market, number, tick)):
+                return tick
         if guarded is not None:
             if of.flat != NONE and ticks[TS, tick] >= ticks[SESSION_CLOSE, tick] - of.flat:
                 return tick
@@ -1027,7 +1027,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
 def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, bookings: Records,
     queues: Table, market: Table, fresh: Table, code: Table, away: Table | None, comes_to: Table, ticks: Table,
-    tiers: Table, sales: Table, recent: Table, several: Given, guarded: Given,
+    tiers: Table, sales: Table, recent: Table, guarded: Given,
 ) -> int:  # fmt: skip
     """Run from the first bar to the last.
 
@@ -1048,7 +1048,6 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
         tiers: see `charge`.
         sales: likewise.
         recent: moments of the last entry orders, as many as a minute may have.
-        several: None where there is one symbol.
         guarded: None where no limit looks at time, equity, or the number of orders.
 
     Returns:
@@ -1118,8 +1117,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                         end(account, orders, queues, queues[LIVE, at], CANCELED, tick, True)
                 a.halt = a.effective
         send_orders(
-            terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, several,
-            guarded, tick,
+            terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, guarded,
+            tick,
         )  # fmt: skip
         if a.news + 16 * (a.live + len(symbols) + 1) >= queues.shape[1]:
             a.fault = FULL

@@ -94,7 +94,7 @@ class Market:
             for place, name in enumerate(_COLUMNS):
                 prices[place, row, at] = getattr(bars, name)
             prices[machine.CLOSE, row] = closes_on(clock.ts, bars)
-        return cls(prices, fresh, places, _ticks(clock), _tiers(costs), _sales())
+        return cls(prices, fresh, places, _ticks(clock), tiers_of(costs), sale_fees())
 
 
 def _ticks(clock: Clock) -> Integers:
@@ -107,14 +107,16 @@ def _ticks(clock: Clock) -> Integers:
     return table
 
 
-def _tiers(costs: CostModel) -> Integers:
+def tiers_of(costs: CostModel) -> Integers:
+    """Rates a share by shares of the month, one row a tier; see `machine.charge`."""
     if costs.rates is None:
         return np.zeros((1, 2), np.int64)
     rows = [(_EVERYTHING if one.up_to is None else int(one.up_to), _whole(one.rate, 6)) for one in costs.rates.tiers]
     return np.array(rows, np.int64)
 
 
-def _sales() -> Integers:
+def sale_fees() -> Integers:
+    """Fees on sales, one row a period; see `machine.charge`."""
     fees = [
         (_whole(one.sec, 12), _whole(one.activity, 6), _whole(one.activity_cap, 6)) for one in fee_table().sale_fees
     ]
@@ -136,7 +138,7 @@ def models(slippage: SlippageModel) -> bool:
     return type(slippage) is NoSlippage or any(type(slippage) is kind for kind, _, _ in _SLIPPAGE)
 
 
-def terms_of(cash: float, costs: CostModel, limits: Limits) -> Any:  # noqa: ANN401 (a structured array)
+def terms_of(cash: float, costs: CostModel, limits: Limits) -> machine.Records:
     """`machine.TERMS` of an experiment, without what a strategy's parameters say."""
     terms = np.zeros(1, machine.TERMS)
     of = terms[0]
