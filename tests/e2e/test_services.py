@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -156,11 +157,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     shutil.copytree(ROOT / "experiments", folder / "experiments")
     (folder / "home").mkdir()
     shutil.copy(ROOT / "docker" / "dagster.yaml", folder / "home" / "dagster.yaml")
-    database = tmp_path_factory.mktemp("postgres")
-    database.parent.chmod(0o755)
-    database.parent.parent.chmod(0o755)
     with ExitStack() as stack:
-        postgres = Postgres(database)
+        # not among pytest's folders, into which the database's own user cannot look
+        postgres = Postgres(Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))))
         stack.callback(_stop, postgres.process)
         ports = {"4000": str(_free_port()), "3000": str(_free_port())}
         environment = _environment(folder, postgres.port, ports["4000"])
