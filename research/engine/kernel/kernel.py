@@ -7,7 +7,7 @@ Does not belong here: the rules (see `machine`), the tables of a result (see `ou
 import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 _SPACE: Final = 1024
 _LAST: Final = 2**22
 _LAST_TERMS: Final = 10_000
-_CALLED: Final = (
-    "positions_at_most", "_capped", "enter_long", "enter_short", "leave", "protect", "side", "stop_price",
-    "notify_order", "start", "stop", "__init__",
-)  # fmt: skip
-"""Methods that a strategy may override and that the kernel would not call."""
+_OWN: Final = frozenset({"signals", "indicators", "limits_for", "limits"})
+"""Methods that a declared strategy may override: those that the kernel calls, and those that nothing calls."""
+_METHODS: Final = (FunctionType, classmethod, staticmethod, property)
 _OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
 
 _EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE, _VALUE = (
@@ -77,12 +75,19 @@ def ineligible(prepared: "PreparedRun") -> str | None:
     strategy, name = prepared.strategy, prepared.strategy.__name__
     if not is_declared(strategy):
         return f"{name} decides bar by bar; the kernel runs strategies that declare their signals."
-    for method in _CALLED:
-        if getattr(strategy, method) is not getattr(BaseStrategy, method):
-            return f"{name} overrides {method}, which the kernel does not call."
+    method = _overridden(strategy)
+    if method is not None:
+        return f"{name} overrides {method}, which the kernel does not call."
     if not models(prepared.costs.slippage):
         return f"The slippage model {type(prepared.costs.slippage).__name__} is not one of the kernel's."
     return None
+
+
+def _overridden(strategy: type) -> str | None:
+    """A method of Backtrader's or of the base that does something else in a strategy, None when there is none."""
+    bases = strategy.__mro__[: strategy.__mro__.index(BaseStrategy)]
+    methods = (name for base in bases for name, value in vars(base).items() if isinstance(value, _METHODS))
+    return next((name for name in methods if name not in _OWN and hasattr(BaseStrategy, name)), None)
 
 
 @dataclass(frozen=True, eq=False)

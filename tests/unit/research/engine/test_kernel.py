@@ -203,6 +203,18 @@ class Spreading(SMACrossover):
         return 1
 
 
+class Told(SMACrossover):
+    def notify_trade(self, trade):
+        self.buy()
+
+
+class Named(SMACrossover):
+    """Has a method of its own, which nobody calls."""
+
+    def label(self):
+        return "named"
+
+
 class Prepared(SMACrossover):
     def __init__(self):
         super().__init__()
@@ -213,6 +225,7 @@ class Prepared(SMACrossover):
     [
         (Deciding, "Deciding decides bar by bar; the kernel runs strategies that declare their signals."),
         (Spreading, "Spreading overrides positions_at_most, which the kernel does not call."),
+        (Told, "Told overrides notify_trade, which the kernel does not call."),
         (Prepared, "Prepared overrides __init__, which the kernel does not call."),
     ],
 )
@@ -233,6 +246,10 @@ def test_a_slippage_model_of_ones_own_is_left_to_the_other_engines():
     ready = prepared(SMACrossover, daily("A", flat(10.0, 5)))
     ready = replace(ready, costs=replace(ready.costs, slippage=Odd()))
     assert ineligible(ready) == "The slippage model Odd is not one of the kernel's."
+
+
+def test_a_method_of_ones_own_is_no_matter():
+    assert ineligible(prepared(Named, daily("A", flat(10.0, 5)))) is None
 
 
 def test_a_declared_strategy_is_one_for_the_kernel():
