@@ -108,7 +108,7 @@ TERMS: Final = np.dtype(
 
 ACCOUNT: Final = np.dtype(
     [
-        ("cash", _F), ("value", _F), ("fault", _I), ("orders", _I), ("fills", _I), ("bookings", _I),
+        ("cash", _F), ("value", _F), ("fault", _I), ("orders", _I), ("fills", _I), ("bookings", _I), ("booked", _I),
         ("sent", _I), ("pending", _I), ("live", _I), ("wishes", _I), ("news", _I), ("met", _I), ("closing", _I),
         ("month", _I), ("month_shares", _F), ("events", _I), ("halt", _I),
         # the guard's memory
@@ -587,6 +587,31 @@ def others(  # noqa: PLR0917
 
 
 @inner
+def book_interest(  # noqa: PLR0917
+    terms: Records, account: Records, symbols: Records, bookings: Records, queues: Table, market: Table, ticks: Table,
+    tick: int,
+) -> None:  # fmt: skip
+    """Charge and pay for the nights since the last session, on the closes before this bar."""
+    a = account[0]
+    a.booked = tick
+    shorts = 0.0
+    for at in range(a.met):
+        of = symbols[queues[MET, at]]
+        if of.size < 0.0:
+            shorts -= of.size * market[CLOSE, queues[MET, at], tick - 1]
+    amount = interest(terms, a.cash, shorts, ticks[NIGHTS, tick])
+    if math.isnan(amount):
+        a.fault = UNCERTAIN_INTEREST
+    elif amount != 0.0 and a.bookings == len(bookings):
+        a.fault = FULL
+    elif amount != 0.0:
+        a.cash += amount
+        booking = bookings[a.bookings]
+        booking.tick, booking.amount, booking.cash = tick, amount, a.cash
+        a.bookings += 1
+
+
+@inner
 def accept_submitted(  # noqa: PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, ticks: Table, tiers: Table,
     sales: Table, tick: int,
@@ -969,8 +994,9 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
 
 @inner
 def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
-    terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, market: Table, fresh: Table,
-    code: Table, away: Table | None, comes_to: Table, ticks: Table, guarded: Given, tick: int,
+    terms: Records, account: Records, symbols: Records, orders: Records, bookings: Records, queues: Table,
+    market: Table, fresh: Table, code: Table, away: Table | None, comes_to: Table, ticks: Table, guarded: Given,
+    tick: int,
 ) -> int:  # fmt: skip
     """The first tick from `tick` on at which anything can happen, while nothing is on its way."""
     a, of, count, span = account[0], terms[0], len(symbols), ticks.shape[1]
@@ -978,6 +1004,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
     for symbol in range(count):
         pays |= symbols[symbol].size < 0.0
         watches |= symbols[symbol].size != 0.0
+    watches |= pays
     quick = count == 1 and a.pending == 0 and not pays
     if away is not None:
         quick = False
@@ -992,9 +1019,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
                 return tick
             tick += 1
         return tick
-    while tick < span:
-        if pays and ticks[NIGHTS, tick]:
-            return tick
+    while tick < span and not a.fault:
         for symbol in range(count):
             bits, size = code[symbol, tick], symbols[symbol].size
             if bits & DECISIONS and comes_to[bits & _DECLARED, 2 if size > 0.0 else 0 if size < 0.0 else 1] != STAY:
@@ -1014,6 +1039,9 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
         if guarded is not None:
             if of.flat != NONE and ticks[TS, tick] >= ticks[SESSION_CLOSE, tick] - of.flat:
                 return tick
+        if pays and ticks[NIGHTS, tick]:
+            book_interest(terms, account, symbols, bookings, queues, market, ticks, tick)
+        if guarded is not None:
             if watches and of.watches:
                 equity = value(account, symbols, queues, market, tick)
                 if not (ticks[TS, tick] < a.quiet_until and a.floor < equity <= a.peak):
@@ -1057,6 +1085,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     a.cash = a.value = of.cash
     a.fault = a.orders = a.fills = a.bookings = a.events = 0
     a.sent = a.pending = a.live = a.wishes = a.news = a.met = a.closing = 0
+    a.booked = NONE
     a.month, a.month_shares, a.halt = NONE, 0.0, ACTIVE
     a.effective = a.latched = a.session_halt = ACTIVE
     a.session = a.quiet_until = LONG_AGO
@@ -1079,22 +1108,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
         a.met += 1
     tick = np.int64(0)  # a plain 0 would have all that takes it compiled twice
     while tick < ticks.shape[1] and not a.fault:
-        if ticks[NIGHTS, tick]:
-            shorts = 0.0
-            for at in range(a.met):
-                one = symbols[queues[MET, at]]
-                if one.size < 0.0:
-                    shorts -= one.size * market[CLOSE, queues[MET, at], tick - 1]
-            amount = interest(terms, a.cash, shorts, ticks[NIGHTS, tick])
-            if math.isnan(amount):
-                a.fault = UNCERTAIN_INTEREST
-            elif amount != 0.0 and a.bookings == len(bookings):
-                a.fault = FULL
-            elif amount != 0.0:
-                a.cash += amount
-                booking = bookings[a.bookings]
-                booking.tick, booking.amount, booking.cash = tick, amount, a.cash
-                a.bookings += 1
+        if ticks[NIGHTS, tick] and a.booked != tick:
+            book_interest(terms, account, symbols, bookings, queues, market, ticks, tick)
         if a.sent:
             accept_submitted(terms, account, symbols, orders, queues, ticks, tiers, sales, tick)
         if a.pending:
@@ -1125,7 +1140,20 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
         tick += 1
         if not (a.sent or a.wishes or a.news or a.halt or a.effective or a.cooldown_until != NONE):
             tick = next_tick(
-                terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, guarded, tick
+                terms,
+                account,
+                symbols,
+                orders,
+                bookings,
+                queues,
+                market,
+                fresh,
+                code,
+                away,
+                comes_to,
+                ticks,
+                guarded,
+                tick,
             )
     a.value = value(account, symbols, queues, market, ticks.shape[1] - 1)
     return int(a.fault)
