@@ -78,14 +78,14 @@ def cases(limits):
 
 
 @given(cases(st.sampled_from(["none", "default"])))
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_any_declaration_runs_as_on_backtrader(case):
     found, _ = difference(case.prepared)
     assert found is None
 
 
 @given(cases(LIMITS))
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_any_limit_acts_as_on_backtrader(case):
     found, _ = difference(case.prepared)
     assert found is None
