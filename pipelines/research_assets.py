@@ -31,7 +31,9 @@ _HEADLINES = (
 
 
 _RANKING = (
-    "rank", "name", "score", "passed", "total_return", "buy_and_hold", "sharpe_ratio", "max_drawdown", "trades", "fees",
+    "rank", "kind", "name", "score", "passed", "left_out", "total_return", "buy_and_hold", "sharpe_ratio",
+    "max_drawdown", "trades", "fees",
+    "probabilistic_sharpe_ratio", "deflated_sharpe_ratio", "probability_of_backtest_overfitting", "trials_on_symbols",
 )  # fmt: skip
 """What the UI shows of the leaderboard; the file holds the rest."""
 
@@ -193,14 +195,14 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
     kinds={"python", "parquet"},
     code_version="1",
     automation_condition=FOLLOW_UPDATED_INPUTS,
-    description="The latest result of every experiment, ranked by Sharpe, consistency, drawdown control, trade "
-    "frequency and capital efficiency.",
+    description="The latest result of every experiment and the best trial of every study, ranked by Sharpe, "
+    "consistency, drawdown control, trade frequency and capital efficiency, with the statistics of the studies.",
 )
 def leaderboard(research: dg.ResourceParam[ResearchResource]) -> dg.MaterializeResult:
     """Rank what is in the results folder."""
     from research.leaderboard import build_leaderboard, write_leaderboard
 
-    table = build_leaderboard(research.results)
+    table = build_leaderboard(research.results, research.ranking())
     path = write_leaderboard(table, research.results)
     rows = table.to_pylist()
     return dg.MaterializeResult(

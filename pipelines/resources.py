@@ -24,6 +24,7 @@ from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
 
 if TYPE_CHECKING:
     from research.experiment import Experiment
+    from research.ranking import Ranking
     from warehouse.calendar import TradingCalendar
     from warehouse.quality import QualitySettings
     from warehouse.store import Warehouse
@@ -151,6 +152,17 @@ class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     studies_dir: str = Field(default="experiments/studies", description="Folder of study YAML files.")
     results_dir: str = Field(default="results", description="Folder of backtests, studies and their pages.")
     study_checks_file: str = Field(default="", description="YAML with the thresholds of the checks on studies.")
+    ranking_file: str = Field(default="", description="YAML of the leaderboard's ranking; empty: the defaults.")
+
+    def ranking(self) -> "Ranking":
+        """How results are ranked: what the file says, else the defaults.
+
+        Raises:
+            RankingError: the file cannot be used.
+        """
+        from research.ranking import Ranking, load_ranking
+
+        return load_ranking(Path(self.ranking_file)) if self.ranking_file else Ranking()
 
     @property
     def results(self) -> Path:
@@ -237,5 +249,6 @@ def default_resources(settings: Settings) -> dict[str, Any]:
             studies_dir=str(settings.studies_dir),
             results_dir=str(settings.results_dir),
             study_checks_file=str(settings.study_checks_file or ""),
+            ranking_file=str(settings.ranking_file or ""),
         ),
     }

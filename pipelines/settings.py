@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     )
     calendar: str = Field(default="XNYS", description="Exchange calendar, a name of exchange_calendars.")
     quality_file: Path | None = Field(default=None, description="YAML with thresholds and severities of quality rules.")
+    ranking_file: Path | None = Field(
+        default=None, description="YAML with weights, full marks, gates and shortlist of the leaderboard."
+    )
     history_start: date = Field(default=date(1990, 1, 1), description="First exchange date that updates ask for.")
     overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
     workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")
