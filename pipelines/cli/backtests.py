@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pipelines.cli.data import publish_catalog
+from pipelines.cli.portfolios import portfolio_options, print_portfolio, shortlisted
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from research.experiment import Experiment
 
 EngineName = Literal["auto", "vanilla", "fast", "kernel"]
+PortfolioMethod = Literal["equal", "inverse_volatility", "risk_parity"]
 
 
 def backtest(
@@ -113,19 +115,45 @@ def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json",
     return 0
 
 
-def compare(*result_ids: str) -> int:
-    """Put the figures and the differing inputs of several backtests side by side.
+def compare(
+    *result_ids: str,
+    portfolio: PortfolioMethod | None = None,
+    max_weight: float | None = None,
+    min_weight: float | None = None,
+    max_positions: int | None = None,
+    window: int | None = None,
+    in_sample: Annotated[bool, Parameter(negative="")] = False,
+    shortlist: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Put the figures and the differing inputs of several backtests side by side, or money into all of them.
 
     Args:
         result_ids: Two or more ids, or their beginnings.
+        portfolio: Divide money among the backtests: equal, inverse_volatility or risk_parity.
+        max_weight: Greatest weight of a position; 0.5 unless given.
+        min_weight: Least weight of a position; 0.1 unless given.
+        max_positions: Positions at most; 3 unless given.
+        window: Sessions before each month's end from which weights are estimated; 252 unless given.
+        in_sample: Estimate the weights from all sessions, those that are measured included; the page says so.
+        shortlist: Take the best of the leaderboard's shortlist instead of ids, as many as positions are allowed.
     """
     from research.compare import compare_results
     from research.result import load_result
 
-    if len(result_ids) < 2:
-        raise SettingsError(f"compare: needs two ids or more, got {len(result_ids)}.")
     results = load_settings().results_dir
-    comparison = compare_results([load_result(results, result_id) for result_id in result_ids])
+    choices = {
+        "maximum": max_weight, "minimum": min_weight, "most": max_positions, "window": window,
+        "in_sample": in_sample or None,
+    }  # fmt: skip
+    options = portfolio_options(portfolio, choices)
+    ids = shortlisted(results, options, result_ids) if shortlist else list(result_ids)
+    if len(ids) < 2:
+        raise SettingsError(f"compare: needs two ids or more, got {len(ids)}.")
+    loaded = [load_result(results, result_id) for result_id in ids]
+    if options is not None:
+        print_portfolio(loaded, options, results)
+        return 0
+    comparison = compare_results(loaded)
     print_rows(comparison.columns, comparison.rows)
     return 0
 
