@@ -64,6 +64,9 @@ class BacktestConfig(dg.Config):
         description="auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can. A "
         "stored result of another engine than the one named is computed again.",
     )
+    workers: int = Field(
+        default=1, ge=1, description="Processes that run the run's experiments side by side; the results are the same."
+    )
 
     def applied_to(self, experiment: "Experiment") -> "Experiment":
         """The experiment with this configuration laid over it, validated again.
@@ -129,35 +132,27 @@ def backtest_results(
     warehouse: dg.ResourceParam[WarehouseResource],
     research: dg.ResourceParam[ResearchResource],
 ) -> Events:
-    """Run the experiments of the run's partitions, one after the other: threads would not help Backtrader."""
-    from pipelines.backtesting import (
-        CHART,
-        PAGES,
-        draw_missing_pages,
-        read_inputs,
-        result_id,
-        run_experiment,
-        stored_result,
-    )
+    """Run the experiments of the run's partitions, one after the other or in processes: threads would not help."""
+    from pipelines.backtesting import CHART, PAGES, BacktestOrder, order_takers
     from research.engine import engine_named
-    from research.result import mark_latest
 
-    wanted = PAGES if config.tearsheet else (CHART,)
+    workers = min(config.workers, len(context.partition_keys))
+    with order_takers(workers) as carry_out:
 
-    def backtest(key: str) -> Done:
-        engine = engine_named(config.engine)
-        experiment = config.applied_to(research.load(key))
-        inputs = read_inputs(warehouse.open(), experiment)
-        identifier, code = result_id(experiment, inputs)
-        stored = None if config.rerun else stored_result(research.results, identifier)
-        if stored and engine not in ("auto", stored.page.get("engine")):
-            stored = None
-        result = stored or run_experiment(experiment, inputs, research.results, code=code, engine=engine)
-        mark_latest(research.results, result)  # a stored result that is used again is the latest one again
-        draw_missing_pages(result, inputs, research.results, wanted=wanted)
-        return Done(identifier, result_facts(result, research.results), unchanged=stored is not None)
+        def backtest(key: str) -> Done:
+            order = BacktestOrder(
+                experiment=config.applied_to(research.load(key)),
+                data_dir=Path(warehouse.data_dir),
+                results=research.results,
+                engine=engine_named(config.engine),
+                rerun=config.rerun,
+                pages=PAGES if config.tearsheet else (CHART,),
+            )
+            carried = carry_out(order)
+            facts = result_facts(carried.result, research.results)
+            return Done(carried.result.id, facts, unchanged=carried.unchanged)
 
-    yield from fan_out(context, backtest)
+        yield from fan_out(context, backtest, workers=workers)
 
 
 def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:

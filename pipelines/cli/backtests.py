@@ -6,12 +6,14 @@ Belongs here: backtests from the terminal. Does not belong here: running or meas
 import sys
 from collections.abc import Sequence
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from pipelines.cli.data import publish_catalog
+from pipelines.cli.matrix import check_each, run_matrix
 from pipelines.cli.portfolios import portfolio_options, print_portfolio, shortlisted
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
@@ -30,7 +32,7 @@ PortfolioMethod = Literal["equal", "inverse_volatility", "risk_parity"]
 
 def backtest(
     *,
-    strategy: str | None = None,
+    strategy: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
     symbols: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
     start: date | None = None,
     end: date | None = None,
@@ -50,11 +52,16 @@ def backtest(
     experiment: str | None = None,
     rerun: Annotated[bool, Parameter(negative="")] = False,
     engine: EngineName = "auto",
+    each: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+    csv: Annotated[bool, Parameter(negative="")] = False,
+    export_csv: Path | None = None,
 ) -> int:
-    """Run one backtest; symbols that the warehouse lacks are downloaded first.
+    """Run one backtest, or each strategy on each symbol; symbols that the warehouse lacks are downloaded first.
 
     Args:
-        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`.
+        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`; several with
+            --each.
         symbols: One or more symbols; the first is the strategy's `data`.
         start: First session (YYYY-MM-DD).
         end: Last session.
@@ -74,10 +81,17 @@ def backtest(
         experiment: Name of an experiment in `experiments/` to run instead of naming a strategy here.
         rerun: Compute again even when the result is there.
         engine: What runs it: auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can.
+        each: Run every strategy on every symbol by itself, side by side, and show them in one table.
+        workers: Processes for --each; as many as the machine has processors unless given.
+        csv: Print the table of --each as CSV.
+        export_csv: Write the table of --each to this CSV file.
     """
+    check_each(each=each, given={"workers": workers, "csv": csv, "export-csv": export_csv}, strategies=strategy or ())
     if experiment is not None:
+        if each:
+            raise SettingsError("backtest: --each needs --strategy and --symbols, --experiment names one backtest.")
         return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine)
-    if strategy is None or not symbols or start is None or end is None:
+    if not strategy or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
     from research.engine import strategy_of
@@ -88,13 +102,23 @@ def backtest(
         "status": status,
     }  # fmt: skip
     fields: dict[str, Any] = {
-        "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
+        "start": start, "end": end, "cash": cash,
         "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
         "benchmark": benchmark, "adjust": adjust, "tags": {key: tag for key, tag in tags.items() if tag is not None},
     }  # fmt: skip
-    built = Experiment.build(**fields, **({"name": name} if name else {}))
-    strategy_of(built)  # a misspelt strategy or parameter is refused before anything is written
-    return run_experiments([record_experiment(built)], rerun=rerun, engine=engine)
+    combinations = list(product(unique(strategy), [[one] for one in unique(symbols)] if each else [unique(symbols)]))
+    if name:
+        if len(combinations) > 1:
+            raise SettingsError(f"backtest: name: {name!r} cannot name {len(combinations)} backtests.")
+        fields["name"] = name
+    built = [Experiment.build(**fields, strategy=one, symbols=chosen) for one, chosen in combinations]
+    for one in built:
+        strategy_of(one)  # a misspelt strategy or parameter is refused before anything is written
+    if each:
+        return run_matrix(
+            built, load_settings(), rerun=rerun, engine=engine, workers=workers, csv=csv, export_csv=export_csv
+        )
+    return run_experiments([record_experiment(built[0])], rerun=rerun, engine=engine)
 
 
 def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
