@@ -20,6 +20,15 @@ PLOT_CONFIG: Mapping[str, Any] = {
 }
 
 
+_LAYOUT: Mapping[str, Any] = {
+    "template": "plotly_white",
+    "margin": {"l": 56, "r": 16, "t": 34, "b": 40},  # the tools stand above the plot, the legend below it
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.12, "yanchor": "top"},
+    "font": {"family": "system-ui, Segoe UI, Arial, sans-serif", "size": 12, "color": INK},
+    "colorway": list(PALETTE),
+}
+
+
 def page_html(title: str, parts: Iterable[str]) -> str:
     """The page: plotly's script (4.8 MB) once, the style, then the parts that are not empty."""
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 (half a second)
@@ -38,13 +47,10 @@ def page_html(title: str, parts: Iterable[str]) -> str:
 
 def plot_card(title: str, figure: Any, name: str, *, height: int = 340, note: str = "") -> str:  # noqa: ANN401 (plotly is imported late)
     """A figure under its title; `name` is unique on the page, so that the same input gives the same page."""
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 56, "r": 16, "t": 12, "b": 40},
-        font={"family": "system-ui, Segoe UI, Arial, sans-serif", "size": 12, "color": INK},
-        colorway=list(PALETTE),
-    )
+    own = figure.layout.to_plotly_json()
+    own.pop("template", None)
+    figure.layout = {**_LAYOUT, "height": height}
+    figure.update_layout(own)
     body = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=dict(PLOT_CONFIG))
     below = f'<p class="note">{escape(note)}</p>' if note else ""
     return f'<section class="card plot"><h2>{escape(title)}</h2>{body}{below}</section>'

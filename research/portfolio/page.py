@@ -95,7 +95,7 @@ def _growth(portfolio: Portfolio) -> Any:  # noqa: ANN401 (plotly is imported la
         figure.add_scatter(x=days, y=alone.to_numpy(), name=part.label, line={"color": colour, "width": 1.2})
     combined = (1.0 + portfolio.track.returns).cumprod().to_numpy()
     figure.add_scatter(x=days, y=combined, name="portfolio", line={"color": INK, "width": 2.4})
-    figure.update_layout(hovermode="x unified", legend=_LEGEND)
+    figure.update_layout(hovermode="x unified", yaxis=_growth_axis(combined))
     return figure
 
 
@@ -108,33 +108,34 @@ def _held(portfolio: Portfolio) -> Any:  # noqa: ANN401
             x=held.index, y=held[part.id].to_numpy(), name=part.label, stackgroup="all",
             line={"color": colour, "width": 0.5},
         )  # fmt: skip
-    figure.update_layout(hovermode="x unified", legend=_LEGEND, yaxis={"tickformat": ".0%", "range": [0, 1]})
+    figure.update_layout(hovermode="x unified", yaxis={"tickformat": ".0%", "range": [0, 1]})
     return figure
 
 
 def _risk(portfolio: Portfolio) -> Any:  # noqa: ANN401
     from plotly import graph_objects as go  # noqa: PLC0415
 
-    labels = [part.label for part in portfolio.parts]
+    labels = _two_lines(portfolio)
     series = {
         "weight": [part.weight for part in portfolio.parts],
         "expected risk": [part.expected_risk for part in portfolio.parts],
         "realised risk": [part.realised_risk for part in portfolio.parts],
     }
     figure = go.Figure([go.Bar(name=name, x=labels, y=values) for name, values in series.items()])
-    figure.update_layout(barmode="group", legend=_LEGEND, yaxis={"tickformat": ".0%"})
+    figure.update_layout(barmode="group", yaxis={"tickformat": ".0%"})
+    figure.update_layout(legend={"y": -0.25})
     return figure
 
 
 def _correlation(portfolio: Portfolio) -> Any:  # noqa: ANN401
     from plotly import graph_objects as go  # noqa: PLC0415
 
-    labels = [part.label for part in portfolio.parts]
+    labels = _two_lines(portfolio)
     values = [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in portfolio.correlation]
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            x=labels,
+            x=[part.id[:8] for part in portfolio.parts],
             y=labels,
             zmin=-1,
             zmax=1,
@@ -147,7 +148,16 @@ def _correlation(portfolio: Portfolio) -> Any:  # noqa: ANN401
     return figure
 
 
-_LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+def _two_lines(portfolio: Portfolio) -> list[str]:
+    """Labels that stand upright below a bar."""
+    return [part.label.replace(" ", "<br>") for part in portfolio.parts]
+
+
+def _growth_axis(levels: np.ndarray) -> dict[str, Any]:
+    """A logarithmic scale where the curve's top is several times its bottom: equal growth is then equally steep."""
+    return {"type": "log", "dtick": "D2"} if levels.max() > 3.0 * levels.min() > 0.0 else {}
+
+
 _DIVERGING = [[0.0, "#d1495b"], [0.5, "#ffffff"], [1.0, "#2b6cb0"]]
 
 
