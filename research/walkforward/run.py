@@ -143,21 +143,41 @@ def run_window(walk: WalkForward, window: Window) -> Fold:
 
 
 def _tested(walk: WalkForward, fold: Fold) -> Fold:
-    window = fold.window
-    begins = _sessions_before(walk.prepared, window.test_start, walk.settings.warmup)
-    test = with_params(between(walk.prepared, begins, window.test_end), fold.params or {})
-    output, cost = closed(run_from(test, window.test_start), test)
-    closes = session_closes(output.equity)
-    returns = daily_returns(closes, output.starting_cash)
+    window, settings = fold.window, walk.settings
+    test = run_test(walk.prepared, fold.params or {}, window.test_start, window.test_end, warmup=settings.warmup)
+    closes = session_closes(test.output.equity)
+    returns = daily_returns(closes, test.output.starting_cash)
     return replace(
         fold,
-        tested=walk.objective(test, output),
-        out_of_sample=figures(test.experiment, output),
-        closing_costs=cost,
+        tested=walk.objective(test.prepared, test.output),
+        out_of_sample=figures(test.prepared.experiment, test.output),
+        closing_costs=test.closing_costs,
         sessions=tuple(moment.date() for moment in closes.index),
         returns=tuple(float(one) for one in returns),
         reason=None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """A run on unseen sessions, closed at its end; `prepared` holds the bars before them too."""
+
+    __test__ = False  # not one of pytest's
+
+    prepared: PreparedRun
+    output: RunOutput
+    closing_costs: float
+
+
+def run_test(prepared: PreparedRun, params: Mapping[str, Any], first: date, last: date, *, warmup: int) -> TestRun:
+    """Run parameters on the sessions from `first` to `last`, their indicators on up to `warmup` sessions before.
+
+    Raises:
+        BarsError: there are no bars to trade on.
+    """
+    test = with_params(between(prepared, _sessions_before(prepared, first, warmup), last), params)
+    output, cost = closed(run_from(test, first), test)
+    return TestRun(test, output, cost)
 
 
 def _nothing(window: Window, found: Found, reason: str) -> Fold:
