@@ -55,7 +55,9 @@ def gate(study: str, findings: Sequence[Mapping[str, Any]], override_reason: str
         raise RefusedError(f"override: the reason for promoting {study} must be said in words.")
     failing = [one for one in findings if blocks(one)]
     if failing and override_reason is None:
-        named = ", ".join(f"{one['check']} ({'unknown' if one['severity'] == UNKNOWN else 'failed'})" for one in failing)
+        named = ", ".join(
+            f"{one['check']} ({'unknown' if one['severity'] == UNKNOWN else 'failed'})" for one in failing
+        )
         raise RefusedError(
             f"{study} is not promoted: {named}; see its assessment for what each one means.",
             tuple(str(one["check"]) for one in failing),
