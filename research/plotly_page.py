@@ -45,13 +45,17 @@ def page_html(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def plot_card(title: str, figure: Any, name: str, *, height: int = 340, note: str = "") -> str:  # noqa: ANN401 (plotly is imported late)
-    """A figure under its title; `name` is unique on the page, so that the same input gives the same page."""
+def plot_card(title: str, figure: Any, name: str, *, height: int = 340, note: str = "", tools: bool = True) -> str:  # noqa: ANN401 (plotly is imported late)
+    """A figure under its title.
+
+    `name` is unique on the page, so that the same input gives the same page; `tools` puts plotly's buttons above it.
+    """
     own = figure.layout.to_plotly_json()
     own.pop("template", None)
     figure.layout = {**_LAYOUT, "height": height}
     figure.update_layout(own)
-    body = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=dict(PLOT_CONFIG))
+    config = {**PLOT_CONFIG, "displayModeBar": tools}
+    body = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=config)
     below = f'<p class="note">{escape(note)}</p>' if note else ""
     return f'<section class="card plot"><h2>{escape(title)}</h2>{body}{below}</section>'
 
