@@ -4,15 +4,14 @@ Belongs here: the settings of the ranking, their defaults, and reading them from
 (`research.leaderboard`), choosing (`research.shortlist`).
 """
 
-import difflib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from research.errors import ResearchError
+from research.experiment import StrictLoader, fault_sentence
 
 
 class RankingError(ResearchError):
@@ -90,7 +89,7 @@ def load_ranking(path: Path) -> Ranking:
         RankingError: the file cannot be read, or a key or value in it is wrong.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise RankingError(f"ranking file: {path} cannot be read ({error}).") from None
     except yaml.YAMLError as error:
@@ -100,24 +99,4 @@ def load_ranking(path: Path) -> Ranking:
     try:
         return Ranking.model_validate(document or {})
     except ValidationError as error:
-        raise RankingError(f"{path.name}: {_sentence(error)}") from None
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first fault, with the field, the value and, for a key that does not exist, the nearest one."""
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = _fields_at(fault["loc"])
-        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(known)}"
-        return f"{where} is not a known key; {hint}."
-    reason = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {fault['input']!r} is refused: {reason[0].lower()}{reason[1:]}."
-
-
-def _fields_at(location: Sequence[int | str]) -> list[str]:
-    model: Any = Ranking
-    for part in location[:-1]:
-        model = model.model_fields[str(part)].annotation
-    return list(model.model_fields)
+        raise RankingError(fault_sentence(Ranking, error, path.name)) from None

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from research.errors import ResearchError
+from research.experiment import fault_sentence
 
 
 class PortfolioError(ResearchError):
@@ -44,9 +45,7 @@ class PortfolioOptions(BaseModel):
         try:
             return cls.model_validate(choices)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            reason = fault["msg"][0].lower() + fault["msg"][1:]
-            raise PortfolioError(f"portfolio: {fault['loc'][0]}: {fault['input']!r} is refused: {reason}.") from None
+            raise PortfolioError(fault_sentence(cls, error, "portfolio")) from None
 
     def check_count(self, positions: int) -> None:
         """Refuse a number of positions that no weights fit.

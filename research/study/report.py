@@ -37,6 +37,7 @@ def study_html(view: StudyView) -> str:
             _search(view, shares),
             _parallel(view, shares),
             _out_of_sample(view),
+            beside(_hold_out(view), _walk_summary(view)),
             _folds(view),
             _windows(view),
             _trials(view),
@@ -88,15 +89,16 @@ def _cards(view: StudyView) -> Iterator[tuple[str, str, str]]:
     yield f"Best {view.objective}", NOT_MEASURED if best is None else _number(best.value), "in-sample"
     pruned = sum(trial.state == "pruned" for trial in view.trials)
     yield "Trials", f"{len(view.trials):,}", f"{pruned:,} stopped early" if pruned else ""
+    known = dict(_flat(view.statistics))
     for key, title in _CARDS.items():
-        yield title, _statistic(key, view.statistics.get(key)), ""
+        yield title, _statistic(key, known.get(key)), ""
 
 
 _CARDS = {
     "trials_on_symbols": "Trials ever on these",
     "deflated_sharpe_ratio": "Deflated Sharpe",
     "probability_of_backtest_overfitting": "Overfitting (PBO)",
-    "efficiency": "Kept out of sample",
+    "walk_forward.efficiency": "Kept out of sample",
 }
 
 
@@ -151,7 +153,6 @@ MEANINGS: Mapping[str, str] = {
     "half of all trials on the other; 0.5 is what luck gives.",
     "reality_check_p_value": "Chance of such a best trial if no trial had an edge over the benchmark (White).",
     "spa_p_value": "The same without being held back by hopeless trials (Hansen).",
-    "efficiency": "Result out of sample for each unit in sample; 1 means nothing was lost, 0 everything.",
     "walk_forward_efficiency": "Result out of sample for each unit in sample; 1 means nothing was lost, 0 everything.",
     "parameter_robustness": "What the neighbours of the best point come to, as a share of it: a lone peak is luck.",
 }
@@ -164,7 +165,7 @@ def _statistics(view: StudyView) -> str:
     sentences = {one.check: one.sentence for one in view.findings or ()}
     rows = [
         (_title(key), _statistic(key, value), MEANINGS.get(key) or sentences.get(key, ""))
-        for key, value in _flat(view.statistics)
+        for key, value in _flat({name: one for name, one in view.statistics.items() if name != "walk_forward"})
     ]
     return table_card("Statistics", ["Figure", "Value", "What it means"], rows, kind="findings")
 
@@ -231,6 +232,38 @@ def _out_of_sample(view: StudyView) -> str:
         return text_card(title, f"{NOT_MEASURED}: no hold-out was looked at and no walk-forward was made.")
     note = "Nothing here was seen by the search that chose the parameters; dotted lines are where a window begins."
     return plot_card(title, draw.out_of_sample(view.curves), "out-of-sample", height=360, note=note)
+
+
+def _hold_out(view: StudyView) -> str:
+    """The best trial's figures on the search's sessions and on those that were kept away from it."""
+    title, best = "Hold-out", view.best_trial
+    if view.hold_out is None:
+        return text_card(title, f"{NOT_MEASURED}: the study kept none.")
+    if view.hold_out.get("looked_at") is None or best is None:
+        return text_card(title, f"{NOT_MEASURED}: nobody has looked at it yet, and the first look is the only one.")
+    found = view.hold_out.get("metrics") or {}
+    keys = [key for key in METRICS if key in found and key in _HOLD_OUT_METRICS]
+    rows = [
+        (METRICS[key].label, format_metric(key, best.metrics.get(key)), format_metric(key, found[key])) for key in keys
+    ]
+    note = f"Looked at once, at {view.hold_out['looked_at']}."
+    return table_card(title, ["Figure", "search", "hold-out"], rows, note=note)
+
+
+_HOLD_OUT_METRICS = frozenset(
+    {
+        "total_return", "annual_return", "sharpe_ratio", "sortino_ratio", "max_drawdown", "volatility", "trades",
+        "win_rate", "fees", "probabilistic_sharpe_ratio",
+    }
+)  # fmt: skip
+
+
+def _walk_summary(view: StudyView) -> str:
+    title, summary = "Walk-forward", view.statistics.get("walk_forward")
+    if not isinstance(summary, Mapping) or not summary:
+        return text_card(title, f"{NOT_MEASURED}: no walk-forward was made.")
+    rows = [(_title(key), _statistic(key, value)) for key, value in _flat(summary)]
+    return table_card(title, ["Figure", "Value"], rows)
 
 
 def _windows(view: StudyView) -> str:

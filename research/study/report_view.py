@@ -60,6 +60,7 @@ class StudyView:
         assessed_at: when.
         curves: out-of-sample, as far as there are some.
         windows: rows of the walk-forward's windows.
+        hold_out: `looked_at` (None: nobody has) and `metrics`; None when the study kept no hold-out.
         provenance: what was run, name and value.
     """
 
@@ -74,6 +75,7 @@ class StudyView:
     assessed_at: str | None = None
     curves: Sequence[Curve] = ()
     windows: Sequence[Mapping[str, Any]] = ()
+    hold_out: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property

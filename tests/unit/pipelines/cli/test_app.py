@@ -60,7 +60,7 @@ def _empty_project(tmp_path, monkeypatch):
         (EACH + "--name x", "name: 'x' cannot name 2 backtests."),
         ("compare a b --portfolio parity", "parity"),
         ("compare a b --window 60", "compare: window has no effect without --portfolio."),
-        ("compare a b --portfolio equal --max-weight 1.5", "portfolio: maximum: 1.5 is refused"),
+        ("compare a b --portfolio equal --max-weight 1.5", "portfolio: maximum: 1.5 is wrong"),
         ("compare a --shortlist", "--shortlist chooses the backtests, 'a' cannot be named too."),
         ("compare --shortlist", "there is no leaderboard yet"),
         ("show zzz", "zzz"),

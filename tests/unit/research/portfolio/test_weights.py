@@ -149,10 +149,10 @@ def test_bounds_without_room_are_refused_in_one_sentence(count, choices, sentenc
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        ({"method": "parity"}, "portfolio: method: 'parity' is refused"),
-        ({"maximum": 1.5}, "portfolio: maximum: 1.5 is refused: input should be less than or equal to 1."),
-        ({"window": 3}, "portfolio: window: 3 is refused"),
-        ({"windw": 3}, "portfolio: windw: 3 is refused"),
+        ({"method": "parity"}, "portfolio: method: 'parity' is wrong"),
+        ({"maximum": 1.5}, "portfolio: maximum: 1.5 is wrong: input should be less than or equal to 1."),
+        ({"window": 3}, "portfolio: window: 3 is wrong"),
+        ({"windw": 3}, "portfolio: windw is not a known key; did you mean window."),
     ],
 )
 def test_a_wrong_choice_is_one_sentence(choices, sentence):
