@@ -167,6 +167,7 @@ def fold_page(fold: Fold) -> dict[str, Any]:
         "out_of_sample": dict(fold.out_of_sample),
         "closing_costs": fold.closing_costs,
         "reason": fold.reason,
+        "higher": fold.higher,
     }
 
 

@@ -37,18 +37,24 @@ class Fold:
     sessions: tuple[date, ...] = ()
     returns: tuple[float, ...] = ()
     reason: str | None = None
+    higher: bool = True  # whether more of the objective is better
 
     @property
     def efficiency(self) -> float | None:
-        """What is left of the objective in the test, as a fraction; None where the search found nothing positive."""
-        if self.searched is None or self.tested is None or self.searched <= 0.0:
+        """What is left of the objective in the test, as a fraction.
+
+        None where the search found nothing positive, or where less is better: there is no part of nothing.
+        """
+        if self.searched is None or self.tested is None or self.searched <= 0.0 or not self.higher:
             return None
         return self.tested / self.searched
 
     @property
     def degradation(self) -> float | None:
-        """What the objective lost from the search to the test, in its own unit; None where one is unknown."""
-        return None if self.searched is None or self.tested is None else self.searched - self.tested
+        """By how much the test is worse than the search, in the objective's unit; None where one is unknown."""
+        if self.searched is None or self.tested is None:
+            return None
+        return self.searched - self.tested if self.higher else self.tested - self.searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,9 @@ def summary(folds: Sequence[Fold]) -> dict[str, float | int | None]:
     searched, tested = (
         _mean([value for fold in both if (value := getattr(fold, name)) is not None]) for name in ("searched", "tested")
     )
+    lost = [fold.degradation for fold in both if fold.degradation is not None]
+    higher = all(fold.higher for fold in folds)
+    has_ratio = higher and tested is not None and searched is not None and searched > 0.0
     totals = [compound(pd.Series(fold.returns)) for fold in folds if fold.returns]
     return {
         "folds": len(folds),
@@ -98,8 +107,8 @@ def summary(folds: Sequence[Fold]) -> dict[str, float | int | None]:
         "trials": sum(fold.trials for fold in folds),
         "searched": searched,
         "tested_objective": tested,
-        "efficiency": tested / searched if tested is not None and searched is not None and searched > 0.0 else None,
-        "degradation": searched - tested if tested is not None and searched is not None else None,
+        "efficiency": (tested or 0.0) / (searched or 1.0) if has_ratio else None,
+        "degradation": _mean(lost),
         "profitable_folds": sum(total > 0.0 for total in totals) / len(totals) if totals else None,
         "worst_fold": min(totals, default=None),
         "closing_costs": sum(fold.closing_costs for fold in folds),

@@ -74,6 +74,7 @@ class WalkForward:
         search: see `Search`.
         objective: see `Objective`.
         identity: everything that decides what the search finds, plain JSON types.
+        higher: whether more of the objective is better.
     """
 
     name: str
@@ -83,6 +84,7 @@ class WalkForward:
     search: Search
     objective: Objective
     identity: Mapping[str, Any]
+    higher: bool = True
 
 
 def run_windows(
@@ -127,14 +129,14 @@ def run_window(walk: WalkForward, window: Window) -> Fold:
     try:
         train = between(walk.prepared, window.train_start, window.train_end)
     except BarsError as error:
-        return _nothing(window, Found(None, 0), str(error))
+        return _nothing(walk, window, Found(None, 0), str(error))
     found = walk.search(train, window)
     if found.params is None:
-        return _nothing(window, found, "No trial of the search had a value.")
+        return _nothing(walk, window, found, "No trial of the search had a value.")
     train = with_params(train, found.params)
     searched = replay(train)
     in_sample = figures(train.experiment, searched)
-    fold = _nothing(window, found, "")
+    fold = _nothing(walk, window, found, "")
     fold = replace(fold, params=found.params, searched=walk.objective(train, searched), in_sample=in_sample)
     try:
         return _tested(walk, fold)
@@ -180,8 +182,8 @@ def run_test(prepared: PreparedRun, params: Mapping[str, Any], first: date, last
     return TestRun(test, output, cost)
 
 
-def _nothing(window: Window, found: Found, reason: str) -> Fold:
-    return Fold(window, None, found.trials, None, None, {}, {}, reason=reason)
+def _nothing(walk: WalkForward, window: Window, found: Found, reason: str) -> Fold:
+    return Fold(window, None, found.trials, None, None, {}, {}, reason=reason, higher=walk.higher)
 
 
 # ---------------------------------------------------------------- runs
@@ -211,7 +213,12 @@ def _sessions_before(prepared: PreparedRun, first: date, count: int) -> date:
     """The session so many before another one, or the first there is."""
     days = np.unique(np.concatenate([bars.sessions for bars in prepared.bars.values()]))
     at = max(0, int(np.searchsorted(days, (first - _EPOCH).days)) - count)
-    return date.fromordinal(int(days[min(at, len(days) - 1)]) + _EPOCH.toordinal())
+    return day(days[min(at, len(days) - 1)])
+
+
+def day(number: int) -> date:
+    """The date of a day number (days since 1970-01-01)."""
+    return date.fromordinal(int(number) + _EPOCH.toordinal())
 
 
 def with_params(prepared: PreparedRun, params: Mapping[str, Any]) -> PreparedRun:
