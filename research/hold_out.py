@@ -44,9 +44,7 @@ class HoldOut:
     sentence: str
 
 
-def look_at_hold_out(
-    results: Path, name: str, bars: Mapping[str, pa.Table], *, now: datetime | None = None
-) -> HoldOut:
+def look_at_hold_out(results: Path, name: str, bars: Mapping[str, pa.Table], *, now: datetime | None = None) -> HoldOut:
     """Run the best trial of a study on its hold-out, once; afterwards tell what was found then.
 
     Raises:

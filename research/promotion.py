@@ -16,6 +16,7 @@ from typing import Any
 from research.errors import StudyError
 from research.experiment import Experiment, load_experiment
 from research.result import page_text
+from research.study.records import StudyRecord
 from warehouse.files import write_bytes
 
 PASSED, UNKNOWN, FAILED, WARNED = "pass", "unknown", "error", "warn"
@@ -70,10 +71,45 @@ def blocks(finding: Mapping[str, Any]) -> bool:
     raise NotImplementedError
 
 
+def promote(record: StudyRecord, *, experiments_dir: Path, override_reason: str | None = None) -> Path:
+    """Write the winner of a study as an experiment, if its checks let it through.
+
+    Args:
+        record: a study that was assessed.
+        experiments_dir: folder of experiments; the file is called after the study.
+        override_reason: why it is promoted in spite of checks that stand in its way; recorded.
+
+    Returns:
+        The experiment's file.
+
+    Raises:
+        RefusedError: a check stands in the way, it was never assessed, or a file of that name holds something else.
+    """
+    assessment, best = record.page.get("assessment"), record.best
+    if best is None:
+        raise RefusedError(f"{record.name} is not promoted: none of its trials has a value.")
+    if assessment is None:
+        raise RefusedError(f"{record.name} is not promoted: it has not been assessed.")
+    if assessment["trials_run"] != record.page["trials_run"]:
+        raise RefusedError(
+            f"{record.name} is not promoted: it was assessed with {assessment['trials_run']} trials and has"
+            f" {record.page['trials_run']} now; assess it again."
+        )
+    failing = gate(record.name, assessment["findings"], override_reason)
+    specification = record.specification
+    experiment = promoted(specification.experiment, record.name, best["params"])
+    promotion = Promotion(
+        record.name, experiment.name, experiment.params, assessment["made_at"], assessment["findings"], failing,
+        override_reason,
+    )  # fmt: skip
+    return write(promotion, experiment, experiments_dir, record.folder / "promotion.json")
+
+
 def promoted(experiment: Experiment, study: str, params: Mapping[str, Any]) -> Experiment:
-    """The experiment of a study's winner: named after the study, every default written out, status `testing`."""
+    """The experiment of a study's winner: its parameters beside the given ones, the study's name, status `testing`."""
     tags = experiment.tags.model_copy(update={"status": "testing"})
-    fields = experiment.model_copy(update={"name": study, "params": dict(params), "tags": tags})
+    given = {**experiment.params, **params}
+    fields = experiment.model_copy(update={"name": study, "params": given, "tags": tags})
     return Experiment.parse(fields.model_dump(mode="json"))
 
 

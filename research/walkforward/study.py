@@ -8,12 +8,13 @@ The hold-out of the study is no part of it: who looks at the walk-forward and ch
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from research.engine import PreparedRun, prepare_run
+from research.errors import StudyError
 from research.metric_catalog import Better
 from research.run_output import RunOutput
 from research.study.objective import Objective
@@ -21,7 +22,7 @@ from research.study.search import search
 from research.study.space import SearchSpace
 from research.study.specification import StudySpecification
 from research.walkforward.files import WalkForwardRecord
-from research.walkforward.run import Found, Progress, WalkForward, figures, run_windows
+from research.walkforward.run import Found, Progress, WalkForward, between, day, figures, run_windows
 from research.walkforward.windows import Schedule, WalkForwardSettings, Window, schedule
 
 _STRIDE = 1_000_003  # a prime: seeds of windows meet those of no other small seed
@@ -60,15 +61,13 @@ def walk_forward(
     prepared = searched_range(specification, bars)
 
     def find(train: PreparedRun, window: Window) -> Found:
-        return _searched(specification, train, window, executor, workers, stop)
+        return _searched(specification, train, window, executor=executor, workers=workers, stop=stop)
 
     made = of_study(specification, prepared, settings, find)
     return run_windows(made, results, progress=progress, stop=stop)
 
 
-def planned(
-    specification: StudySpecification, bars: Mapping[str, pa.Table], settings: WalkForwardSettings
-) -> Schedule:
+def planned(specification: StudySpecification, bars: Mapping[str, pa.Table], settings: WalkForwardSettings) -> Schedule:
     """The windows that `walk_forward` would do.
 
     Raises:
@@ -107,6 +106,7 @@ def _searched(
     specification: StudySpecification,
     train: PreparedRun,
     window: Window,
+    *,
     executor: Executor | None,
     workers: int,
     stop: Callable[[], bool] | None,
@@ -127,10 +127,20 @@ def _schedule(prepared: PreparedRun, settings: WalkForwardSettings) -> Schedule:
 
 
 def searched_range(specification: StudySpecification, bars: Mapping[str, pa.Table]) -> PreparedRun:
-    """The experiment on the sessions that the study searches."""
-    raise NotImplementedError
+    """The experiment on the sessions that the study searches, without its hold-out.
 
-
-def last_searched(specification: StudySpecification, prepared: PreparedRun) -> date:
-    """The last session that the study's search sees."""
-    raise NotImplementedError
+    Raises:
+        BarsError: a symbol has no usable bars.
+        StudyError: the hold-out leaves nothing.
+    """
+    prepared = prepare_run(specification.experiment, bars)
+    sessions = np.unique(np.concatenate([one.sessions for one in prepared.bars.values()]))
+    searched = len(sessions) - round(len(sessions) * specification.hold_out)
+    if searched < 1:
+        raise StudyError(f"hold_out: {specification.hold_out} of {len(sessions)} sessions leaves none to search.")
+    experiment = prepared.experiment
+    # where the bars begin at the experiment's first session, months are counted from the day that a person wrote
+    begins = prepared.calendar.sessions(experiment.start, day(sessions[0]))
+    start = experiment.start if len(begins) <= 1 else day(sessions[0])
+    end = experiment.end if searched == len(sessions) else day(sessions[searched - 1])
+    return between(prepared, start, min(end, day(sessions[-1])))
