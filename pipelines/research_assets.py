@@ -102,7 +102,7 @@ def json_object(text: str, origin: str) -> dict[str, Any]:
     return value
 
 
-_BARS = [
+EXPERIMENT_BARS = [
     dg.AssetDep(symbol_asset_key(name, resolution), partition_mapping=dg.AllPartitionMapping())
     for resolution in PREFIXES
     for name in ("clean_bars", "quality_report")
@@ -113,7 +113,7 @@ one whose own bars did not change is found unchanged by its id and costs nothing
 
 @dg.asset(
     key=BACKTESTS,
-    deps=_BARS,
+    deps=EXPERIMENT_BARS,
     partitions_def=experiment_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     dagster_type=dg.Nothing,

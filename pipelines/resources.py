@@ -23,8 +23,11 @@ from warehouse.errors import SourceContractError, SourceError, UnknownSymbolErro
 from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
 
 if TYPE_CHECKING:
+    from research.overfitting import Thresholds
+
     from research.experiment import Experiment
     from research.ranking import Ranking
+    from research.study import StudySpecification
     from warehouse.calendar import TradingCalendar
     from warehouse.quality import QualitySettings
     from warehouse.store import Warehouse
@@ -190,6 +193,30 @@ class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def studies(self) -> dict[str, Path]:
         """Partition key -> YAML file; the user's folder wins over recorded ones."""
         return yaml_keys(Path(self.studies_dir), self.recorded_studies)
+
+    def thresholds(self) -> "Thresholds":
+        """What studies are judged by: what the file says, else the defaults.
+
+        Raises:
+            ResearchError: the file cannot be used.
+        """
+        from research.overfitting import Thresholds, load_thresholds
+
+        return load_thresholds(Path(self.study_checks_file)) if self.study_checks_file else Thresholds()
+
+    def load_study(self, key: str) -> "StudySpecification":
+        """The study of a partition.
+
+        Raises:
+            SettingsError: there is no file for it.
+            StudyError: the file is not a valid study.
+        """
+        from research.study import load_specification
+
+        path = self.studies().get(key)
+        if path is None:
+            raise SettingsError(f"study: {key!r} has no file in {self.studies_dir} or {self.recorded_studies}.")
+        return load_specification(path)
 
     def load(self, key: str) -> "Experiment":
         """The experiment of a partition.
