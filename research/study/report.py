@@ -247,6 +247,9 @@ def _hold_out(view: StudyView) -> str:
         (METRICS[key].label, format_metric(key, best.metrics.get(key)), format_metric(key, found[key])) for key in keys
     ]
     note = f"Looked at once, at {view.hold_out['looked_at']}."
+    later = len(view.trials) - int(view.hold_out.get("trials", len(view.trials)))
+    if later > 0:
+        note += f" {later} trials were run after that, maybe steered by it: it proves nothing any more."
     return table_card(title, ["Figure", "search", "hold-out"], rows, note=note)
 
 
@@ -314,7 +317,8 @@ def _trials(view: StudyView) -> str:
     if not shown:
         return ""
     names = view.varied()
-    known = [key for key in _TABLE_METRICS if any(trial.metrics.get(key) is not None for trial in shown)]
+    other = [key for key in _TABLE_METRICS if METRICS[key].label != view.objective]
+    known = [key for key in other if any(trial.metrics.get(key) is not None for trial in shown)]
     columns = ["trial", *names, view.objective, *(METRICS[key].label for key in known)]
     rows = [
         [

@@ -140,7 +140,7 @@ def _provenance(record: StudyRecord, specification: StudySpecification) -> dict[
         "Fixed parameters": ", ".join(f"{key} = {value}" for key, value in experiment.params.items()) or "the defaults",
         "Space": specification.space if isinstance(specification.space, str) else json.dumps(specification.space),
         "Objective": "; ".join(specification.objectives),
-        "Penalties": specification.penalties.model_dump_json(),
+        "Penalties": _penalties(specification),
         "Folds": f"{specification.folds}, {specification.fold_value}",
         "Seed": specification.seed,
         "Data versions": ", ".join(
@@ -149,6 +149,14 @@ def _provenance(record: StudyRecord, specification: StudySpecification) -> dict[
         or None,
         **kept,
     }
+
+
+def _penalties(specification: StudySpecification) -> str:
+    limits = specification.penalties.model_dump(exclude_none=True, exclude={"weight"})
+    if not limits:
+        return "none"
+    told = ", ".join(f"{name} {limit}" for name, limit in limits.items())
+    return f"{told}; weight {specification.penalties.weight:g}"
 
 
 # ---------------------------------------------------------------- out of sample

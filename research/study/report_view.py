@@ -60,7 +60,8 @@ class StudyView:
         assessed_at: when.
         curves: out-of-sample, as far as there are some.
         windows: rows of the walk-forward's windows.
-        hold_out: `looked_at` (None: nobody has) and `metrics`; None when the study kept no hold-out.
+        hold_out: `looked_at` (None: nobody has), `metrics` and the `trials` there were then; None when the study kept
+            no hold-out.
         provenance: what was run, name and value.
     """
 

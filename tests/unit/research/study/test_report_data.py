@@ -87,6 +87,14 @@ def test_the_hold_out_stands_beside_the_search(tmp_path):
     assert "Looked at once, at 20" in outside
 
 
+def test_trials_after_the_look_spoil_the_hold_out(tmp_path):
+    looked = {"looked_at": "2024-01-02T00:00:00+00:00", "metrics": metrics(0.25), "trials": 31}
+    keep(tmp_path, hold_out=looked)
+    assert "it proves nothing any more" not in shown(tmp_path)
+    keep(tmp_path, hold_out={**looked, "trials": 20})
+    assert "11 trials were run after that" in shown(tmp_path)
+
+
 def test_curves_that_the_search_never_saw(tmp_path):
     keep(tmp_path)
     keep_walk_forward(tmp_path)
