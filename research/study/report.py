@@ -57,18 +57,22 @@ def headline(view: StudyView) -> str:
     )
     if view.findings is None:
         return f"{found} The study was not assessed: nothing says yet whether that is more than luck."
-    failed, warned = (_named(view.findings, severity) for severity in ("error", "warn"))
-    if failed:
-        return f"{found} It does not stand up: {', '.join(failed)} failed{_and_warned(warned)}."
-    if warned:
-        return f"{found} No check failed, {', '.join(warned)} warned."
     if not view.findings:
         return f"{found} The assessment made no check."
-    return f"{found} Every check passed."
+    return f"{found} {_verdicts(view.findings)}"
 
 
-def _and_warned(warned: Sequence[str]) -> str:
-    return f", {', '.join(warned)} warned" if warned else ""
+def _verdicts(findings: Sequence[Finding]) -> str:
+    """What failed first; that nothing did is only said where everything was measured."""
+    failed, warned, unknown = (_named(findings, kind) for kind in ("error", "warn", "none"))
+    clauses = [
+        *([f"{', '.join(failed)} failed"] if failed else []),
+        *([f"{', '.join(warned)} warned"] if warned else []),
+        *([f"{', '.join(unknown)} could not be measured"] if unknown else []),
+    ]
+    if not clauses:
+        return "Every check passed."
+    return f"{'It does not stand up: ' if failed else 'No check failed, '}{', '.join(clauses)}."
 
 
 def _named(findings: Sequence[Finding], severity: str) -> list[str]:
@@ -79,6 +83,8 @@ def _alerts(view: StudyView) -> Iterator[str]:
     for one in view.findings or ():
         if _verdict(one.severity)[0] == "error":
             yield one.sentence
+    if view.trials_since:
+        yield f"{view.trials_since} trials were run after the assessment, which does not count them."
     lost = sum(trial.state not in (COMPLETE, "pruned") for trial in view.trials)
     if lost:
         yield f"{lost} of {len(view.trials)} trials failed and have no value."

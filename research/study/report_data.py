@@ -63,11 +63,17 @@ def study_view(results: Path, name: str) -> StudyView:
         findings=read_findings(assessment),
         statistics=_statistics(results, record, walk),
         assessed_at=None if assessment is None else assessment.get("made_at"),
+        trials_since=0 if assessment is None else _trials_since(record, assessment),
         curves=[*_walk_curves(walk), *_hold_out_curves(record)],
         windows=() if walk is None else walk.windows,
         hold_out=record.page.get("hold_out"),
         provenance=_provenance(record, specification),
     )
+
+
+def _trials_since(record: StudyRecord, assessment: Mapping[str, Any]) -> int:
+    run = int(record.page["trials_run"])
+    return max(0, run - int(assessment.get("trials_run", run)))
 
 
 def objective_label(specification: StudySpecification) -> str:

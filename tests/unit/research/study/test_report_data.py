@@ -78,6 +78,13 @@ def test_the_assessment_is_shown(tmp_path):
     assert "Assessed at 2024-01-03T00:00:00+00:00." in outside
 
 
+def test_trials_after_the_assessment_are_told(tmp_path):
+    keep(tmp_path, assessment={**ASSESSMENT, "trials_run": 31})
+    assert "after the assessment" not in shown(tmp_path)
+    keep(tmp_path, assessment={**ASSESSMENT, "trials_run": 25})
+    assert "6 trials were run after the assessment, which does not count them." in shown(tmp_path)
+
+
 def test_the_hold_out_stands_beside_the_search(tmp_path):
     keep(tmp_path)
     record_hold_out(tmp_path, "demo", {**metrics(0.25), "calmar_ratio": None})
