@@ -75,7 +75,8 @@ def _chosen(returns: Floats) -> Floats:
     if len(returns) <= _MOST_TRIALS:
         return returns
     order = np.argsort(returns.mean(axis=1) / returns.std(axis=1), kind="stable")
-    return returns[np.sort(order[np.linspace(0, len(order) - 1, _MOST_TRIALS).astype(int)])]
+    chosen: Floats = returns[np.sort(order[np.linspace(0, len(order) - 1, _MOST_TRIALS).astype(int)])]
+    return chosen
 
 
 @lru_cache(maxsize=4)

@@ -85,15 +85,17 @@ def of_returns(
 
 
 def _futures(drawn: Floats, ruin: float, annualization: int | None) -> Futures:
-    equity = np.cumprod(np.maximum(1.0 + drawn, 0.0), axis=1)
+    equity: Floats = np.cumprod(np.maximum(1.0 + drawn, 0.0), axis=1).astype(np.float64)
     peaks = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
-    deepest = (equity / peaks - 1.0).min(axis=1)
+    deepest: Floats = (equity / peaks - 1.0).min(axis=1)
     sharpe = None
     if annualization is not None:
-        ratios = drawn.mean(axis=1) / np.maximum(drawn.std(axis=1, ddof=1), 1e-12)
-        sharpe = _band(ratios * np.sqrt(annualization))
+        ratios: Floats = drawn.mean(axis=1) / np.maximum(drawn.std(axis=1, ddof=1), 1e-12)
+        annual: Floats = ratios * annualization**0.5
+        sharpe = _band(annual)
     lost = float(np.mean(equity.min(axis=1) < ruin))
-    return Futures(_band(equity[:, -1] - 1.0), _band(deepest), sharpe, lost, len(drawn))
+    growth: Floats = (equity[:, -1] - 1.0).astype(np.float64)
+    return Futures(_band(growth), _band(deepest), sharpe, lost, len(drawn))
 
 
 def _band(values: Floats) -> Band:

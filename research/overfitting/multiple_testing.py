@@ -83,4 +83,5 @@ def _chosen(excess: Floats) -> Floats:
     if len(excess) <= _MOST_TRIALS:
         return excess
     order = np.argsort(excess.mean(axis=1), kind="stable")
-    return excess[np.sort(order[np.linspace(0, len(order) - 1, _MOST_TRIALS).astype(int)])]
+    chosen: Floats = excess[np.sort(order[np.linspace(0, len(order) - 1, _MOST_TRIALS).astype(int)])]
+    return chosen

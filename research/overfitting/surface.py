@@ -6,6 +6,7 @@ choosing a point.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def drift(folds: Sequence[Mapping[str, Any]]) -> dict[str, Drift]:
     Drift(largest=0.5, mean=0.25, stability=0.75)
     """
     found: dict[str, list[float]] = {}
-    for before, after in zip(folds, folds[1:], strict=False):
+    for before, after in pairwise(folds):
         for name in before.keys() & after.keys():
             found.setdefault(name, []).append(_change(before[name], after[name]))
     return {
@@ -129,8 +130,8 @@ def unread_parameters(
 ) -> list[str]:
     """Parameters that were varied and demonstrably changed nothing.
 
-    All of them where every trial came to the same. Otherwise a parameter is named when at least two pairs of trials that
-    differ in it alone all came to the same, and no such pair did not.
+    All of them where every trial came to the same. Otherwise a parameter is named when at least two pairs of trials
+    that differ in it alone all came to the same, and no such pair did not.
 
     Args:
         points: parameters of each trial.

@@ -24,7 +24,7 @@ from research.measured import Figure, Missing
 class Severity(StrEnum):
     """How a check came out."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 (no password)
     WARN = "warn"
     ERROR = "error"
     UNKNOWN = "unknown"
@@ -62,82 +62,98 @@ class Check:
 
 _CHECKS: Mapping[str, Check] = {
     "parameters_read": Check(
-        "Every parameter that was varied changes something.", at_least=False, warn=None, error=0.0,
+        "Every parameter that was varied changes something.",
+        at_least=False, warn=None, error=0.0,
         good="Every parameter that was varied changed what the trials came to.",
         bad="{value} of the parameters changed nothing: the strategy does not read what was searched.",
     ),
     "trades": Check(
-        "The best trial closed enough trades to say anything.", at_least=True, warn=100.0, error=30.0,
+        "The best trial closed enough trades to say anything.",
+        at_least=True, warn=100.0, error=30.0,
         good="{value} closed trades are enough to speak of an average.",
         bad="{value} closed trades are few: below {limit} an average trade is mostly chance.",
     ),
     "fees": Check(
-        "Fees leave most of the gross profit.", at_least=False, warn=0.3, error=0.5, percent=True,
+        "Fees leave most of the gross profit.",
+        at_least=False, warn=0.3, error=0.5, percent=True,
         good="Fees take {value} of the gross profit.",
         bad="Fees take {value} of the gross profit, more than {limit}: the broker earns what the edge should.",
     ),
     "probabilistic_sharpe_ratio": Check(
-        "The Sharpe ratio is above zero beyond the length and shape of the record.", at_least=True, warn=0.95, error=0.7,
-        percent=True, good="The true Sharpe ratio is above 0 with {value} probability, had this been the only trial.",
+        "The Sharpe ratio is above zero beyond the length and shape of the record.",
+        at_least=True, warn=0.95, error=0.7, percent=True,
+        good="The true Sharpe ratio is above 0 with {value} probability, had this been the only trial.",
         bad="The true Sharpe ratio is above 0 with only {value} probability, even had this been the only trial.",
     ),
     "deflated_sharpe_ratio": Check(
-        "The Sharpe ratio is above what the best of so many worthless trials would show.", at_least=True, warn=0.95,
-        error=0.9, percent=True, good="With {value} probability the best trial is better than the luck of so many trials.",
-        bad="With only {value} probability the best trial is better than the luck of so many trials; {limit} is asked.",
+        "The Sharpe ratio is above what the best of so many worthless trials would show.",
+        at_least=True, warn=0.95, error=0.9, percent=True,
+        good="With {value} probability the best trial beats the luck of so many trials.",
+        bad="With only {value} probability the best trial beats the luck of so many trials; {limit} is asked.",
     ),
     "track_record": Check(
-        "The record is as long as a Sharpe ratio like this needs.", at_least=True, warn=1.0, error=0.5,
+        "The record is as long as a Sharpe ratio like this needs.",
+        at_least=True, warn=1.0, error=0.5,
         good="The record is {value} times as long as its Sharpe ratio needs at 95 %.",
         bad="The record is only {value} times as long as its Sharpe ratio needs at 95 %.",
     ),
     "overfitting": Check(
-        "The trial that is best on one half of history does well on the other (PBO).", at_least=False, warn=0.2,
-        error=0.5, percent=True, good="In {value} of the splits the winner of one half was below the median in the other.",
-        bad="In {value} of the splits the winner of one half was below the median in the other; luck alone gives 50 %.",
+        "The trial that is best on one half of history does well on the other (PBO).",
+        at_least=False, warn=0.2, error=0.5, percent=True,
+        good="In {value} of the splits the winner of one half fell below the median in the other.",
+        bad="In {value} of the splits the winner of one half fell below the median in the other; luck gives 50 %.",
     ),
     "superior_ability": Check(
-        "So good a best trial is unlikely if no trial had an edge (Hansen's SPA).", at_least=False, warn=0.05, error=0.2,
-        percent=True, good="If no trial had an edge, so good a best one would come up in {value} of cases.",
+        "So good a best trial is unlikely if no trial had an edge (Hansen's SPA).",
+        at_least=False, warn=0.05, error=0.2, percent=True,
+        good="If no trial had an edge, so good a best one would come up in {value} of cases.",
         bad="If no trial had an edge, so good a best one would still come up in {value} of cases.",
     ),
     "plateau": Check(
-        "Neighbours of the best parameters do nearly as well.", at_least=True, warn=0.7, error=0.4, percent=True,
+        "Neighbours of the best parameters do nearly as well.",
+        at_least=True, warn=0.7, error=0.4, percent=True,
         good="Neighbours of the best parameters keep {value} of its value: a plateau.",
         bad="Neighbours of the best parameters keep only {value} of its value: it stands on a needle.",
     ),
     "double_costs": Check(
-        "The edge survives twice the costs.", at_least=True, warn=0.7, error=0.0, percent=True,
+        "The edge survives twice the costs.",
+        at_least=True, warn=0.7, error=0.0, percent=True,
         good="At twice the costs {value} of the value is left.",
         bad="At twice the costs only {value} of the value is left: the edge hangs on cheap fills.",
     ),
     "delay": Check(
-        "The edge survives execution one bar later.", at_least=True, warn=0.7, error=0.0, percent=True,
+        "The edge survives execution one bar later.",
+        at_least=True, warn=0.7, error=0.0, percent=True,
         good="With every order one bar later {value} of the value is left.",
         bad="With every order one bar later only {value} of the value is left: the edge is in the very next bar.",
     ),
     "other_starts": Check(
-        "The edge does not hang on the day on which the backtest began.", at_least=True, warn=0.7, error=0.0, percent=True,
+        "The edge does not hang on the day on which the backtest began.",
+        at_least=True, warn=0.7, error=0.0, percent=True,
         good="From other first days the worst value is {value} of the usual one.",
         bad="From other first days the worst value is only {value} of the usual one.",
     ),
     "drawdown": Check(
-        "A fall that is to be expected can be borne (block bootstrap, 95 %).", at_least=False, warn=0.3, error=0.6,
-        percent=True, good="One in twenty futures like this past falls by {value} or more.",
+        "A fall that is to be expected can be borne (block bootstrap, 95 %).",
+        at_least=False, warn=0.3, error=0.6, percent=True,
+        good="One in twenty futures like this past falls by {value} or more.",
         bad="One in twenty futures like this past falls by {value} or more; {limit} was to be borne.",
     ),
     "walk_forward": Check(
-        "Searched and tested again and again, the tests keep most of the search.", at_least=True, warn=0.8, error=0.7,
-        percent=True, good="Walk-forward tests keep {value} of what the searches found.",
+        "Searched and tested again and again, the tests keep most of the search.",
+        at_least=True, warn=0.8, error=0.7, percent=True,
+        good="Walk-forward tests keep {value} of what the searches found.",
         bad="Walk-forward tests keep only {value} of what the searches found.",
     ),
     "parameter_drift": Check(
-        "The best parameters stay where they are from window to window.", at_least=False, warn=0.3, error=None,
-        percent=True, good="From window to window the parameters move by {value} on average at most.",
+        "The best parameters stay where they are from window to window.",
+        at_least=False, warn=0.3, error=None, percent=True,
+        good="From window to window the parameters move by {value} on average at most.",
         bad="From window to window a parameter moves by {value} on average: each window finds something else.",
     ),
     "hold_out": Check(
-        "The best trial does well on sessions that no search has seen.", at_least=True, warn=0.7, error=0.5, percent=True,
+        "The best trial does well on sessions that no search has seen.",
+        at_least=True, warn=0.7, error=0.5, percent=True,
         good="On the hold-out {value} of the value is left.",
         bad="On the hold-out only {value} of the value is left.",
     ),
