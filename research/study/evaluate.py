@@ -57,9 +57,7 @@ class Evaluator:
         engine: AUTO takes the kernel where that can run the strategy; FAST and VANILLA prove it.
     """
 
-    def __init__(
-        self, prepared: PreparedRun, specification: StudySpecification, engine: Engine = Engine.AUTO
-    ) -> None:
+    def __init__(self, prepared: PreparedRun, specification: StudySpecification, engine: Engine = Engine.AUTO) -> None:
         self._prepared = prepared
         self._specification = specification
         self._engine = engine
@@ -175,9 +173,7 @@ def _of_kernel(run: KernelRun, part: Part, names: Sequence[str]) -> PartRun:
     closes = run.closes()
     before = closes[part.since - 1] if part.since else run.session.cash
     measured = np.concatenate([[before], closes[part.since :]])
-    return PartRun(
-        run.metrics(names, part.since), measured, run.session.days[part.since :], Engine.KERNEL.value
-    )
+    return PartRun(run.metrics(names, part.since), measured, run.session.days[part.since :], Engine.KERNEL.value)
 
 
 def _of_output(output: RunOutput, part: Part) -> PartRun:

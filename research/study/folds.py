@@ -4,6 +4,7 @@ Belongs here: where folds begin and end, the bars of one, holding a strategy bac
 belong here: what a trial comes to on them (see `evaluate`).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
@@ -66,8 +67,7 @@ def parts_of(prepared: PreparedRun, folds: int, warmup: int) -> tuple[Part, ...]
         raise StudyError(f"folds: {folds} folds of {len(days)} sessions; there are not so many.")
     edges = np.linspace(0, len(days), folds + 1).round().astype(int)
     return tuple(
-        _part(prepared, fold, days, (int(a), int(b)), warmup)
-        for fold, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        _part(prepared, fold, days, (int(a), int(b)), warmup) for fold, (a, b) in enumerate(itertools.pairwise(edges))
     )
 
 
@@ -110,5 +110,6 @@ def _held_back(strategy: type[bt.Strategy], first: Mapping[str, int]) -> type[bt
         return replace(declared, ready=max(declared.ready, first[bars.symbol]))
 
     body = {"signals": classmethod(signals), "__module__": strategy.__module__, "__doc__": strategy.__doc__}
-    made: type[bt.Strategy] = type(strategy)(strategy.__name__, (strategy,), body)
+    meta: Any = type(strategy)
+    made: type[bt.Strategy] = meta(strategy.__name__, (strategy,), body)
     return made

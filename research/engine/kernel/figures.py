@@ -91,7 +91,7 @@ class Session:
         )
 
 
-def figures_of(
+def figures_of(  # noqa: PLR0917 (the records of a run)
     session: Session,
     fills: machine.Records,
     bookings: machine.Records,
