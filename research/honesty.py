@@ -105,7 +105,9 @@ def overfitting_probability(returns: Floats, blocks: int = 16) -> float | None:
     below, count = 0, span * blocks // 2
     for start in range(0, len(halves), _CHUNK):
         half = halves[start : start + _CHUNK]
-        inside, outside = (_ratios(one @ sums, one @ squares, count) for one in (half, 1.0 - half))
+        in_sums, in_squares = half @ sums, half @ squares
+        inside = _ratios(in_sums, in_squares, count)
+        outside = _ratios(sums.sum(axis=0) - in_sums, squares.sum(axis=0) - in_squares, count)
         best = inside.argmax(axis=1)
         own = outside[np.arange(len(half)), best]
         rank = (outside < own[:, None]).sum(axis=1) + 0.5 * ((outside == own[:, None]).sum(axis=1) - 1)
@@ -177,22 +179,19 @@ def resampled(returns: Floats, *, samples: int = 1_000, block: float = 1.0, seed
 
 
 def neighbours(params: Sequence[Mapping[str, Any]], values: Floats, best: int, most: int = 8) -> Floats:
-    """Values of the trials nearest to the best one, in units of each parameter's range; other words are far."""
-    near = []
-    for point in params:
-        away = 0.0 if point != params[best] else math.inf
-        for name, value in params[best].items():
-            away += _distance([one.get(name) for one in params], value, point.get(name))
-        near.append(away)
-    order = [row for row in np.argsort(near, kind="stable") if math.isfinite(near[row]) and np.isfinite(values[row])]
+    """Values of the trials nearest to the best one, in units of each parameter's range; another word is far."""
+    away = np.zeros(len(params))
+    for name, value in params[best].items():
+        away += _distances([point.get(name) for point in params], value)
+    same = np.array([point == params[best] for point in params])
+    order = [row for row in np.argsort(away, kind="stable") if not same[row] and np.isfinite(values[row])]
     found: Floats = values[order[:most]]
     return found
 
 
-def _distance(all_values: Sequence[Any], value: object, other: object) -> float:
-    if value == other:
-        return 0.0
-    numbers = [one for one in all_values if isinstance(one, int | float) and not isinstance(one, bool)]
-    if not isinstance(value, int | float) or not isinstance(other, int | float) or len(numbers) < 2:
-        return 1.0
-    return abs(other - value) / max(max(numbers) - min(numbers), _FLAT)
+def _distances(points: Sequence[Any], value: object) -> Floats:
+    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in points):
+        numbers = np.array(points, dtype=float)
+        apart: Floats = np.abs(numbers - numbers[points.index(value)]) / max(np.ptp(numbers), _FLAT)
+        return apart
+    return np.array([float(one != value) for one in points])
