@@ -139,10 +139,13 @@ def _finished(results: Path, name: str) -> tuple[str, int] | None:
 
 def _judged(order: StudyOrder, record: "StudyRecord", inputs: BacktestInputs, *, unchanged: bool) -> "StudyRecord":
     """The study with its assessment and report; what was judged already is judged again only when it went on."""
+    from research.assessment import assess
+    from research.study import load_study
     from research.study.report_data import write_study_report
 
     if order.thresholds is not None and not (unchanged and record.page["assessment"]):
-        record = assess(record, inputs.bars, order.thresholds)
+        assess(record, inputs.bars, thresholds=order.thresholds)
+        record = load_study(order.results, record.name)
     write_study_report(order.results, record.name)
     return record
 
@@ -182,6 +185,7 @@ def promote_study(
         RefusedError: a check stands in the way and no reason was given to go on.
         StudyError: there is no such study, or it is not complete.
     """
+    from research.assessment import assess
     from research.promotion import promote
     from research.study import load_study
     from research.study.report_data import write_study_report
@@ -190,9 +194,9 @@ def promote_study(
     inputs = read_inputs(warehouse, record.specification.experiment)
     if record.page["hold_out"] is not None and record.best is not None:
         look_at_hold_out_of(name, warehouse, results)
-    record = assess(load_study(results, name), inputs.bars, thresholds)
+    assess(load_study(results, name), inputs.bars, thresholds=thresholds)
     write_study_report(results, name)
-    return promote(record, override_reason=override_reason, experiments_dir=experiments_dir)
+    return promote(load_study(results, name), experiments_dir=experiments_dir, override_reason=override_reason)
 
 
 @dataclass(frozen=True, slots=True)

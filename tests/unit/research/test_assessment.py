@@ -8,7 +8,7 @@ from research.assessment import assess
 from research.hold_out import look_at_hold_out
 from research.promotion import RefusedError, promote
 from research.study.records import load_study
-from research.verdict import Severity, Thresholds
+from research.overfitting import Limits, Severity, Thresholds
 from tests.unit.research.studies import MOMENT, finished, noise, specification, trending
 
 EDGE = {"count": 3_000, "length": 24, "drift": 0.006, "risk": 0.006, "first": "2012-01-03"}
@@ -46,7 +46,7 @@ def test_noise_is_refused(tmp_path, seed):
     assert not found.passed
     with pytest.raises(RefusedError, match="demo is not promoted: ") as caught:
         promote(load_study(tmp_path, "demo"), experiments_dir=tmp_path / "experiments")
-    assert set(caught.value.failing) & {"deflated_sharpe_ratio", "overfitting_probability", "superior_ability"}
+    assert set(caught.value.failing) & {"deflated_sharpe_ratio", "overfitting", "superior_ability"}
     assert not (tmp_path / "experiments").exists()
 
 
@@ -55,7 +55,7 @@ def test_it_is_kept_as_plain_json_and_is_the_same_again(planted):
     one = assess(load_study(folder, "demo"), bars, now=MOMENT)
     kept = json.loads((folder / "studies" / "demo" / "study.json").read_text(encoding="utf-8"))["assessment"]
     assert kept == one.page
-    assert kept.keys() == {"made_at", "seed", "trials_run", "findings", "statistics", "thresholds"}
+    assert kept.keys() == {"made_at", "seed", "trials_run", "findings", "statistics", "thresholds", "reasons"}
     assert all(
         finding.keys() >= {"check", "severity", "measured", "threshold", "sentence"} for finding in kept["findings"]
     )
@@ -77,7 +77,7 @@ def test_more_trials_ever_run_on_the_symbols_lower_the_chance(planted, tmp_path)
 
 def test_thresholds_decide(planted):
     folder, bars = planted
-    strict = Thresholds.build(trades={"warn": 10_000, "error": 9_000})
+    strict = Thresholds(limits={"trades": Limits(warn=10_000, error=9_000)})
     found = by_check(assess(load_study(folder, "demo"), bars, thresholds=strict, now=MOMENT))
     assert found["trades"].severity is Severity.ERROR
     assert assess(load_study(folder, "demo"), bars, now=MOMENT).page["thresholds"]["trades"] == {

@@ -16,10 +16,11 @@ def folds(*params):
 
 
 def test_a_number_moves_by_a_part_of_its_size():
-    """10, 20, 15: steps of 10 and 5 around a mean of 15."""
+    """10, 20, 15: steps of 10 and 5, each of the larger number."""
     found = drift(folds({"n": 10}, {"n": 20}, None, {"n": 15}), ["n"])
     assert found["n"]["values"] == [10, 20, 15]
-    assert found["n"]["change"] == pytest.approx((10 / 15 + 5 / 15) / 2)
+    assert found["n"]["change"] == pytest.approx((10 / 20 + 5 / 20) / 2)
+    assert (found["n"]["largest"], found["n"]["stability"]) == (0.5, pytest.approx(0.625))
     assert found["n"]["distinct"] == 3
 
 
