@@ -8,7 +8,7 @@ The same record, bars and seed give the same assessment. Two thousand trials of 
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any

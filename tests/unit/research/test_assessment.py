@@ -6,9 +6,9 @@ import pytest
 
 from research.assessment import assess
 from research.hold_out import look_at_hold_out
+from research.overfitting import Limits, Severity, Thresholds
 from research.promotion import RefusedError, promote
 from research.study.records import load_study
-from research.overfitting import Limits, Severity, Thresholds
 from tests.unit.research.studies import MOMENT, finished, noise, specification, trending
 
 EDGE = {"count": 3_000, "length": 24, "drift": 0.006, "risk": 0.006, "first": "2012-01-03"}
