@@ -5,8 +5,10 @@ import pytest
 from dagster._core.definitions.asset_checks.asset_check_spec import AssetCheckKey
 
 from pipelines.definitions import build_defs
+from pipelines.keys import STUDIES
 from pipelines.resources import WarehouseResource
 from pipelines.settings import Settings
+from research.overfitting import CHECKS
 from warehouse.quality import RULES, Severity
 
 
@@ -133,7 +135,12 @@ def test_every_quality_rule_is_a_check_where_it_applies(graph):
     standing = {
         (asset, "standing_errors") for asset in ("quality_report", "hourly/quality_report", "minute/quality_report")
     }
-    assert found == daily | intraday | standing
+    assert {check for check in found if check[0] != "optimization_studies"} == daily | intraday | standing
+
+
+def test_every_question_to_a_study_is_a_check(graph):
+    found = {key.name for key in graph.asset_check_keys if key.asset_key == STUDIES}
+    assert found == set(CHECKS)
 
 
 def test_exactly_the_checks_of_error_rules_block(graph):
