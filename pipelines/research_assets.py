@@ -62,6 +62,7 @@ class BacktestConfig(dg.Config):
         description="auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can. A "
         "stored result of another engine than the one named is computed again.",
     )
+    mlflow: bool = Field(default=False, description="Track the result in MLflow (BARLOOM_MLFLOW_URI).")
 
     def applied_to(self, experiment: "Experiment") -> "Experiment":
         """The experiment with this configuration laid over it, validated again.
@@ -137,9 +138,11 @@ def backtest_results(
         run_experiment,
         stored_result,
     )
+    from pipelines.tracking import track_backtest, tracking_facts, tracking_store
     from research.engine import engine_named
     from research.result import mark_latest
 
+    place = tracking_store(results_dir=research.results) if config.mlflow else None
     wanted = PAGES if config.tearsheet else (CHART,)
 
     def backtest(key: str) -> Done:
@@ -153,7 +156,10 @@ def backtest_results(
         result = stored or run_experiment(experiment, inputs, research.results, code=code, engine=engine)
         mark_latest(research.results, result)  # a stored result that is used again is the latest one again
         draw_missing_pages(result, inputs, research.results, wanted=wanted)
-        return Done(identifier, result_facts(result, research.results), unchanged=stored is not None)
+        facts = result_facts(result, research.results)
+        if place:
+            facts |= tracking_facts(track_backtest(result, research.results, place, dagster_run_id=context.run_id))
+        return Done(identifier, facts, unchanged=stored is not None)
 
     yield from fan_out(context, backtest)
 

@@ -41,6 +41,7 @@ _COMMANDS = {
     "verify-engine": ("backtests:verify_engine", "Prove that every engine gives the same result."),
     "optimize": ("studies:optimize", "Try every combination of parameter values and rank them."),
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtest of every experiment."),
+    "mlflow": ("tracking:mlflow", "Open the MLflow UI of this folder; `mlflow sync` sends what waits in the outbox."),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
 }

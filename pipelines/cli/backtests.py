@@ -15,6 +15,7 @@ from pipelines.cli.data import publish_catalog
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
+from pipelines.cli.tracking import check_store, print_tracking
 from pipelines.errors import RunFailedError, SettingsError
 from pipelines.settings import Settings, load_settings
 
@@ -48,6 +49,7 @@ def backtest(
     experiment: str | None = None,
     rerun: Annotated[bool, Parameter(negative="")] = False,
     engine: EngineName = "auto",
+    mlflow: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run one backtest; symbols that the warehouse lacks are downloaded first.
 
@@ -72,9 +74,10 @@ def backtest(
         experiment: Name of an experiment in `experiments/` to run instead of naming a strategy here.
         rerun: Compute again even when the result is there.
         engine: What runs it: auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can.
+        mlflow: Track the result in MLflow, filed by the tags.
     """
     if experiment is not None:
-        return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine)
+        return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine, mlflow=mlflow)
     if strategy is None or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
@@ -92,7 +95,7 @@ def backtest(
     }  # fmt: skip
     built = Experiment.build(**fields, **({"name": name} if name else {}))
     strategy_of(built)  # a misspelt strategy or parameter is refused before anything is written
-    return run_experiments([record_experiment(built)], rerun=rerun, engine=engine)
+    return run_experiments([record_experiment(built)], rerun=rerun, engine=engine, mlflow=mlflow)
 
 
 def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
@@ -220,23 +223,28 @@ def leaderboard() -> int:
     return report_failures(outcome)
 
 
-def run_experiments(names: Sequence[str], *, rerun: bool = False, engine: EngineName = "auto") -> int:
+def run_experiments(
+    names: Sequence[str], *, rerun: bool = False, engine: EngineName = "auto", mlflow: bool = False
+) -> int:
     """Materialise experiments by name, print their figures against buy-and-hold and where the files are."""
     from pipelines.runs import materialize_experiments, open_instance
     from research.result import load_result
 
     settings = load_settings()
+    if mlflow:
+        check_store(settings)
     with open_instance() as instance:
         code = download_missing(instance, [_load(name, settings) for name in names], settings)
         if code:
             return code
         with progress_bar("backtests", len(names)) as move:
-            config = {"rerun": rerun, "engine": engine}
+            config = {"rerun": rerun, "engine": engine, "mlflow": mlflow}
             outcome = materialize_experiments(instance, names, config=config, on_progress=move)
     publish_catalog(settings)
     ids = [step.facts["id"] for step in outcome.progress if "id" in step.facts]
     if ids:
         print_results([load_result(settings.results_dir, backtest_id) for backtest_id in ids], settings.results_dir)
+    print_tracking(outcome)
     code = report_failures(outcome)
     asked_too_much = any(sentence.startswith(f"engine: {engine} ") for sentence in outcome.failures.values())
     return 2 if asked_too_much else code

@@ -4,7 +4,6 @@ Belongs here: which parameters, figures, files and data of a result are tracked.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from strategies.errors import StrategyError
 
 _FILES = ("tearsheet.html", "chart.html", "equity.parquet", "trades.parquet")
 _NOT_PARAMETERS = ("tags", "name")
+_POINTS = 500
 _COMPARED = ("benchmark", "buy_and_hold")
 
 
@@ -97,12 +97,12 @@ def _compared(page: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _course(daily: pa.Table) -> tuple[tuple[int, float], ...]:
-    """Equity at every session's close; the step is the session's date as a number, 20130301."""
-    days: list[date | datetime] = daily["session"].to_pylist()
+    """Equity at the close of a session, counted from the first: as many sessions as a chart can show, the last too."""
+    equity = daily["equity"].to_pylist()
+    every = -(-len(equity) // _POINTS) or 1
+    last = len(equity) - 1
     return tuple(
-        (int(f"{day:%Y%m%d}"), float(value))
-        for day, value in zip(days, daily["equity"].to_pylist(), strict=True)
-        if value is not None
+        (at, float(value)) for at, value in enumerate(equity) if value is not None and (at % every == 0 or at == last)
     )
 
 

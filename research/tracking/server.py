@@ -180,6 +180,7 @@ class ServerStore:
             parts.append(part)
             if self._connection.sock is not None:
                 self._connection.sock.settimeout(self._deadline.left(seconds))
+        response.close()  # read to its end; only then does the connection take the next request
         return b"".join(parts)
 
     def _unreachable(self, error: Exception) -> StoreUnreachableError:

@@ -76,7 +76,7 @@ class Deadline:
             return at_most
         left = self._end - time.monotonic()
         if left <= 0:
-            raise StoreUnreachableError("tracking store: it is too slow; what is not sent waits in the outbox.")
+            raise StoreUnreachableError("tracking store: it is too slow.")
         return min(left, at_most)
 
 
@@ -90,7 +90,8 @@ def open_store(place: TrackingPlace, *, patience: float | None = None) -> Store:
     Raises:
         StoreUnreachableError: nothing answers there.
     """
-    deadline = Deadline(patience)
+    # the embedded store is a file of this machine: there is nobody to wait for but MLflow's own start
+    deadline = Deadline(None if place.kind == "embedded" else patience)
     if place.kind == "server":
         from research.tracking.server import ServerStore
 

@@ -28,8 +28,8 @@ _STATUS = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "FAILED": "FAILED", "PRUNED
 class Children:
     """Which trials get a run of their own: the best ones and a sample of the others, or all."""
 
-    best: int = 10
-    sample: int = 10
+    best: int = 5
+    sample: int = 5
     seed: int = 0
     all: bool = False
 
@@ -78,7 +78,7 @@ def tracked_study(
         artifacts: files of the study.
         tags: filing (project, asset_class, strategy_family, strategy, team, status) and whatever else is to be found.
         datasets: what was read.
-        children: which trials become runs; the best ten and a sample of ten unless given.
+        children: which trials become runs; the best five and a sample of five unless given.
         identity: names this study's content, a hash or an id; a hash of name and specification unless given.
         dagster_run_id: the run that computed it.
     """
