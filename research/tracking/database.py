@@ -17,7 +17,7 @@ from research.tracking.errors import StoreUnreachableError, TrackingError
 from research.tracking.place import TrackingPlace, masked
 from research.tracking.run import KEY_TAG, PARENT_TAG, TrackedDataset, TrackedRun, milliseconds
 from research.tracking.server import CONTEXT, batches, dataset_fields, upload_beside
-from research.tracking.store import Deadline, Found
+from research.tracking.store import EXPERIMENT_TAGS, Deadline, Found
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -38,10 +38,13 @@ class DatabaseStore:
 
     def experiment(self, name: str) -> str:
         """Id of the experiment, made where it is not there."""
+        from mlflow.entities import ExperimentTag
+
         with self._told():
             found = self._store.get_experiment_by_name(name)
             if found is None:
-                return str(self._store.create_experiment(name))
+                tags = [ExperimentTag(key, value) for key, value in EXPERIMENT_TAGS.items()]
+                return str(self._store.create_experiment(name, tags=tags))
         if found.lifecycle_stage != "active":
             raise TrackingError(f"experiment: {name} was deleted in MLflow; restore it there to track more runs in it.")
         return str(found.experiment_id)

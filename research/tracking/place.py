@@ -14,7 +14,7 @@ from research.tracking.errors import TrackingError
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `barloom mlflow` shows a store that has no server of its own."""
 
-_SECRET = re.compile(r"(?P<user>://[^:/@\s]*):[^/\s]*@")
+_SECRET = re.compile(r"(?P<user>://[^:/@\s]*):\S*@")
 _QUERY_SECRET = re.compile(r"(?i)(?P<name>[?&](?:password|passwd|token|sslpassword)=)[^&\s]*")
 _DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg2")
 

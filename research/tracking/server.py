@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from research.tracking.errors import StoreUnreachableError, TrackingError
 from research.tracking.place import TrackingPlace, masked
 from research.tracking.run import KEY_TAG, PARENT_TAG, TrackedDataset, TrackedRun, milliseconds
-from research.tracking.store import LONGEST_DIGEST, MOST_AT_ONCE, Deadline, Found
+from research.tracking.store import EXPERIMENT_TAGS, LONGEST_DIGEST, MOST_AT_ONCE, Deadline, Found
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -45,7 +45,8 @@ class ServerStore:
         """Id of the experiment, made where it is not there."""
         found = self._experiment_named(name)
         if found is None:
-            self._call("POST", f"{_API}/experiments/create", {"name": name}, expected=("RESOURCE_ALREADY_EXISTS",))
+            body = {"name": name, "tags": _pairs(EXPERIMENT_TAGS)}
+            self._call("POST", f"{_API}/experiments/create", body, expected=("RESOURCE_ALREADY_EXISTS",))
             found = self._experiment_named(name)
         if found is None or found["lifecycle_stage"] != "active":
             raise TrackingError(f"experiment: {name} was deleted in MLflow; restore it there to track more runs in it.")

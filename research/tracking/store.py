@@ -17,6 +17,8 @@ from research.tracking.run import TrackedDataset, TrackedRun
 MOST_AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}
 """What MLflow takes in one batch; a thousand things in all, so each kind goes on its own where it is large."""
 LONGEST_DIGEST = 36
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow open an experiment at its table of runs, not at the pages for language models."""
 
 
 @dataclass(frozen=True, slots=True)
