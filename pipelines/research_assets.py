@@ -158,7 +158,7 @@ def backtest_results(
         draw_missing_pages(result, inputs, research.results, wanted=wanted)
         facts = result_facts(result, research.results)
         if place:
-            facts |= tracking_facts(track_backtest(result, research.results, place, dagster_run_id=context.run_id))
+            facts |= tracking_facts(track_backtest(result, research.results, place, dagster_run_id=context.run.run_id))
         return Done(identifier, facts, unchanged=stored is not None)
 
     yield from fan_out(context, backtest)

@@ -78,7 +78,7 @@ class Deadline:
             return at_most
         left = self._end - time.monotonic()
         if left <= 0:
-            raise StoreUnreachableError("tracking store: it is too slow.")
+            raise StoreUnreachableError("tracking store: it does not answer in time.")
         return min(left, at_most)
 
 

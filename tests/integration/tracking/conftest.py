@@ -209,5 +209,12 @@ def kit() -> Any:
     from types import SimpleNamespace
 
     return SimpleNamespace(
-        study=make_study, seen=Seen, server=Server, running=running, postgres=postgres, until=until, password=PASSWORD
+        study=make_study,
+        seen=Seen,
+        server=Server,
+        running=running,
+        postgres=postgres,
+        until=until,
+        password=PASSWORD,
+        free_port=free_port,
     )
