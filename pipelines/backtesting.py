@@ -1,22 +1,26 @@
 """From an experiment to its saved result: read judged bars, run, measure, keep.
 
 Belongs here: the order of these steps and what is handed from one to the next, for the asset and the command line
-alike. Does not belong here: Dagster, running or measuring (see `research`).
+alike, here or in several processes. Does not belong here: Dagster, running or measuring (see `research`).
 
 The data version of a symbol is the content hash of the bars as the run gets them: its range, adjusted as the
 experiment says. So a new bar after the experiment's end changes nothing, and a new dividend, which rescales all
 adjusted prices, does.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pipelines.checks import refuse_bad_bars
+from pipelines.errors import PipelineError
 from research.experiment import Experiment
 from warehouse.errors import NoDataError
 from warehouse.store import Warehouse, content_hash
@@ -107,6 +111,91 @@ def run_experiment(
         (result_folder(results, result.id) / page).unlink(missing_ok=True)
     save_result(result, results)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOrder:
+    """One backtest to be made, in plain values that another process can be given.
+
+    Attributes:
+        experiment: as it runs.
+        data_dir: folder of the warehouse.
+        results: folder of results.
+        engine: a name that `research.engine.engine_named` has accepted.
+        rerun: compute again even when the result stands.
+        pages: those of `PAGES` to draw.
+    """
+
+    experiment: Experiment
+    data_dir: Path
+    results: Path
+    engine: "Engine"
+    rerun: bool = False
+    pages: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An order that was carried out; `unchanged` when its result stood already."""
+
+    result: "BacktestResult"
+    unchanged: bool
+
+
+def carry_out(order: BacktestOrder) -> Carried:
+    """Make one backtest, or find that it stands, and see that it has its pages."""
+    from research.result import mark_latest
+
+    inputs = read_inputs(Warehouse(order.data_dir), order.experiment)
+    identifier, code = result_id(order.experiment, inputs)
+    stored = None if order.rerun else stored_result(order.results, identifier)
+    if stored and order.engine not in ("auto", stored.page.get("engine")):
+        stored = None
+    result = stored or run_experiment(order.experiment, inputs, order.results, code=code, engine=order.engine)
+    mark_latest(order.results, result)  # a stored result that is used again is the latest one again
+    draw_missing_pages(result, inputs, order.results, wanted=order.pages)
+    return Carried(result, unchanged=stored is not None)
+
+
+@contextmanager
+def order_takers(workers: int) -> Iterator[Callable[[BacktestOrder], Carried]]:
+    """What carries out orders: this thread for one worker, that many processes for more.
+
+    An order that kills its process loses only itself: those that were with it are given to a process of their own.
+    """
+    if workers == 1:
+        yield carry_out
+        return
+    from research.study.workers import local_workers
+
+    with local_workers(workers) as pool:
+        yield lambda order: _by_a_process(pool, order)
+
+
+def _by_a_process(pool: Executor, order: BacktestOrder) -> Carried:
+    from research.result import load_result
+
+    try:
+        identifier, unchanged = pool.submit(_carry_out_there, order).result()
+    except BrokenExecutor:
+        identifier, unchanged = _by_a_process_of_its_own(order)
+    return Carried(load_result(order.results, identifier), unchanged)
+
+
+def _by_a_process_of_its_own(order: BacktestOrder) -> tuple[str, bool]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        try:
+            return alone.submit(_carry_out_there, order).result()
+        except BrokenExecutor:
+            raise PipelineError(
+                f"{order.experiment.name}: its process ended before it was done; was it killed or short of memory?"
+            ) from None
+
+
+def _carry_out_there(order: BacktestOrder) -> tuple[str, bool]:
+    """In a worker: only the id goes back, the result is on disk."""
+    carried = carry_out(order)
+    return carried.result.id, carried.unchanged
 
 
 CHART, TEARSHEET = "chart.html", "tearsheet.html"

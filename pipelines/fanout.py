@@ -94,7 +94,14 @@ Work = Callable[[str], Done]
 Checks = Callable[[Sequence[str]], Sequence[dg.AssetCheckResult]]
 
 
-def fan_out(context: dg.AssetExecutionContext, work: Work, *, workers: int = 1, checks: Checks | None = None) -> Events:
+def fan_out(
+    context: dg.AssetExecutionContext,
+    work: Work,
+    *,
+    workers: int = 1,
+    checks: Checks | None = None,
+    interrupted: Callable[[], None] = lambda: None,
+) -> Events:
     """Run `work` for each partition key of the step and report it; the body of a partitioned asset.
 
     Args:
@@ -102,13 +109,15 @@ def fan_out(context: dg.AssetExecutionContext, work: Work, *, workers: int = 1, 
         work: called in a thread with one partition key.
         workers: partitions worked on at the same time.
         checks: called after all work with the keys that are done; its results belong to this asset.
+        interrupted: called when the run is terminated while work is under way, so that long work can end early: the
+            step waits for it.
 
     Raises:
         dagster.Failure: something failed here or upstream in this run, and no step after this one could say so.
     """
     keys = list(context.partition_keys)
     failed = _failed_upstream(context)
-    outcomes = _outcomes([key for key in keys if key not in failed], work, workers)
+    outcomes = _outcomes([key for key in keys if key not in failed], work, workers, interrupted)
     done: list[str] = []
     for key, outcome in outcomes:
         if isinstance(outcome, Done):
@@ -125,13 +134,18 @@ def fan_out(context: dg.AssetExecutionContext, work: Work, *, workers: int = 1, 
         raise _failure(failed_here, len(keys))
 
 
-def _outcomes(keys: Sequence[str], work: Work, workers: int) -> Iterator[tuple[str, Done | Failed]]:
+def _outcomes(
+    keys: Sequence[str], work: Work, workers: int, interrupted: Callable[[], None]
+) -> Iterator[tuple[str, Done | Failed]]:
     """Outcome of each key in the given order, as soon as it and those before it are known."""
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="partition")
     try:
         futures = [(key, pool.submit(work, key)) for key in keys]
         for key, future in futures:
             yield key, _outcome(future)
+    except BaseException:  # Dagster's interrupt, or Ctrl-C: nothing raises in the threads that work
+        interrupted()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

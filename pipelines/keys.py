@@ -20,6 +20,8 @@ PREFIXES: Mapping[Resolution, tuple[str, ...]] = {
 """Key prefix of each resolution's assets; daily assets have none, so `--select clean_bars` means daily bars."""
 
 BACKTESTS = dg.AssetKey("backtest_results")
+STUDIES = dg.AssetKey("optimization_studies")
+WALK_FORWARD = dg.AssetKey("walk_forward")
 LEADERBOARD = dg.AssetKey("leaderboard")
 
 ERROR_FACT = "error"

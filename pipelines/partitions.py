@@ -1,4 +1,4 @@
-"""The partitions of the graph: one key a symbol, one key an experiment.
+"""The partitions of the graph: one key a symbol, one key an experiment, one key a study.
 
 Belongs here: the dynamic partition definitions, their keys, and which keys a folder or universe calls for.
 Does not belong here: sensors that apply a change, file layout.
@@ -19,8 +19,9 @@ from warehouse.symbols import decode_symbol, encode_symbol
 
 symbol_partitions = dg.DynamicPartitionsDefinition(name="symbols")
 experiment_partitions = dg.DynamicPartitionsDefinition(name="experiments")
+study_partitions = dg.DynamicPartitionsDefinition(name="studies")
 
-_EXPERIMENT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
+_FILE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +96,39 @@ def experiment_key(name: str) -> str:
     Raises:
         PipelineError: the name holds something that partition keys or file names do not take.
     """
-    if not _EXPERIMENT_KEY.fullmatch(name):
-        raise PipelineError(f"experiment: {name!r} must hold only letters, digits, '_' and '-'.")
+    return _file_key("experiment", name)
+
+
+def study_key(name: str) -> str:
+    """The partition key of a study: its name, which is safe as it is.
+
+    Raises:
+        PipelineError: the name holds something that partition keys or file names do not take.
+    """
+    return _file_key("study", name)
+
+
+def _file_key(kind: str, name: str) -> str:
+    if not _FILE_KEY.fullmatch(name):
+        raise PipelineError(f"{kind}: {name!r} must hold only letters, digits, '_' and '-'.")
     return name
 
 
-def experiment_files(*folders: Path) -> dict[str, Path]:
-    """Key -> YAML file of every experiment in the folders; the first folder that has a key wins.
+def yaml_keys(*folders: Path) -> dict[str, Path]:
+    """Key -> YAML file of every experiment or study in the folders; the first folder that has a key wins.
 
     A file whose name is no key is left out (see `misnamed_files`): it must not stop the others.
     """
     found: dict[str, Path] = {}
     for path in _yaml_files(folders):
-        if _EXPERIMENT_KEY.fullmatch(path.stem):
+        if _FILE_KEY.fullmatch(path.stem):
             found.setdefault(path.stem, path)
     return found
 
 
 def misnamed_files(*folders: Path) -> list[Path]:
     """YAML files whose names cannot be keys, for somebody to be told."""
-    return [path for path in _yaml_files(folders) if not _EXPERIMENT_KEY.fullmatch(path.stem)]
+    return [path for path in _yaml_files(folders) if not _FILE_KEY.fullmatch(path.stem)]
 
 
 def _yaml_files(folders: Iterable[Path]) -> list[Path]:

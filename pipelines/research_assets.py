@@ -31,7 +31,9 @@ _HEADLINES = (
 
 
 _RANKING = (
-    "rank", "name", "score", "passed", "total_return", "buy_and_hold", "sharpe_ratio", "max_drawdown", "trades", "fees",
+    "rank", "kind", "name", "score", "passed", "left_out", "total_return", "buy_and_hold", "sharpe_ratio",
+    "max_drawdown", "trades", "fees",
+    "probabilistic_sharpe_ratio", "deflated_sharpe_ratio", "probability_of_backtest_overfitting", "trials_on_symbols",
 )  # fmt: skip
 """What the UI shows of the leaderboard; the file holds the rest."""
 
@@ -61,6 +63,9 @@ class BacktestConfig(dg.Config):
         default="auto",
         description="auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can. A "
         "stored result of another engine than the one named is computed again.",
+    )
+    workers: int = Field(
+        default=1, ge=1, description="Processes that run the run's experiments side by side; the results are the same."
     )
     mlflow: bool = Field(default=False, description="Track the result in MLflow (BARLOOM_MLFLOW_URI).")
 
@@ -98,7 +103,7 @@ def json_object(text: str, origin: str) -> dict[str, Any]:
     return value
 
 
-_BARS = [
+EXPERIMENT_BARS = [
     dg.AssetDep(symbol_asset_key(name, resolution), partition_mapping=dg.AllPartitionMapping())
     for resolution in PREFIXES
     for name in ("clean_bars", "quality_report")
@@ -109,7 +114,7 @@ one whose own bars did not change is found unchanged by its id and costs nothing
 
 @dg.asset(
     key=BACKTESTS,
-    deps=_BARS,
+    deps=EXPERIMENT_BARS,
     partitions_def=experiment_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     dagster_type=dg.Nothing,
@@ -128,40 +133,31 @@ def backtest_results(
     warehouse: dg.ResourceParam[WarehouseResource],
     research: dg.ResourceParam[ResearchResource],
 ) -> Events:
-    """Run the experiments of the run's partitions, one after the other: threads would not help Backtrader."""
-    from pipelines.backtesting import (
-        CHART,
-        PAGES,
-        draw_missing_pages,
-        read_inputs,
-        result_id,
-        run_experiment,
-        stored_result,
-    )
-    from pipelines.tracking import track_backtest, tracking_facts, tracking_store
+    """Run the experiments of the run's partitions, one after the other or in processes: threads would not help."""
+    from pipelines.backtesting import CHART, PAGES, BacktestOrder, order_takers
+    from pipelines.tracking import backtest_tracker
     from research.engine import engine_named
-    from research.result import mark_latest
 
-    place = tracking_store(results_dir=research.results) if config.mlflow else None
-    wanted = PAGES if config.tearsheet else (CHART,)
+    tracker = backtest_tracker(research.results, context.run.run_id) if config.mlflow else None
+    workers = min(config.workers, len(context.partition_keys))
+    with order_takers(workers) as carry_out:
 
-    def backtest(key: str) -> Done:
-        engine = engine_named(config.engine)
-        experiment = config.applied_to(research.load(key))
-        inputs = read_inputs(warehouse.open(), experiment)
-        identifier, code = result_id(experiment, inputs)
-        stored = None if config.rerun else stored_result(research.results, identifier)
-        if stored and engine not in ("auto", stored.page.get("engine")):
-            stored = None
-        result = stored or run_experiment(experiment, inputs, research.results, code=code, engine=engine)
-        mark_latest(research.results, result)  # a stored result that is used again is the latest one again
-        draw_missing_pages(result, inputs, research.results, wanted=wanted)
-        facts = result_facts(result, research.results)
-        if place:
-            facts |= tracking_facts(track_backtest(result, research.results, place, dagster_run_id=context.run.run_id))
-        return Done(identifier, facts, unchanged=stored is not None)
+        def backtest(key: str) -> Done:
+            order = BacktestOrder(
+                experiment=config.applied_to(research.load(key)),
+                data_dir=Path(warehouse.data_dir),
+                results=research.results,
+                engine=engine_named(config.engine),
+                rerun=config.rerun,
+                pages=PAGES if config.tearsheet else (CHART,),
+            )
+            carried = carry_out(order)
+            facts = result_facts(carried.result, research.results)
+            if tracker:
+                facts |= tracker.facts(carried.result)
+            return Done(carried.result.id, facts, unchanged=carried.unchanged)
 
-    yield from fan_out(context, backtest)
+        yield from fan_out(context, backtest, workers=workers)
 
 
 def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
@@ -199,14 +195,14 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
     kinds={"python", "parquet"},
     code_version="1",
     automation_condition=FOLLOW_UPDATED_INPUTS,
-    description="The latest result of every experiment, ranked by Sharpe, consistency, drawdown control, trade "
-    "frequency and capital efficiency.",
+    description="The latest result of every experiment and the best trial of every study, ranked by Sharpe, "
+    "consistency, drawdown control, trade frequency and capital efficiency, with the statistics of the studies.",
 )
 def leaderboard(research: dg.ResourceParam[ResearchResource]) -> dg.MaterializeResult:
     """Rank what is in the results folder."""
     from research.leaderboard import build_leaderboard, write_leaderboard
 
-    table = build_leaderboard(research.results)
+    table = build_leaderboard(research.results, research.ranking())
     path = write_leaderboard(table, research.results)
     rows = table.to_pylist()
     return dg.MaterializeResult(

@@ -17,13 +17,17 @@ import yaml
 from pydantic import Field, ValidationError
 
 from pipelines.errors import SettingsError
-from pipelines.partitions import experiment_files, misnamed_files
+from pipelines.partitions import misnamed_files, yaml_keys
 from pipelines.settings import Settings
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
 
 if TYPE_CHECKING:
+    from research.overfitting import Thresholds
+
     from research.experiment import Experiment
+    from research.ranking import Ranking
+    from research.study import StudySpecification
     from warehouse.calendar import TradingCalendar
     from warehouse.quality import QualitySettings
     from warehouse.store import Warehouse
@@ -148,7 +152,20 @@ class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Experiments and their results."""
 
     experiments_dir: str = Field(default="experiments", description="Folder of experiment YAML files.")
-    results_dir: str = Field(default="results", description="Folder of backtests and their tear sheets.")
+    studies_dir: str = Field(default="experiments/studies", description="Folder of study YAML files.")
+    results_dir: str = Field(default="results", description="Folder of backtests, studies and their pages.")
+    study_checks_file: str = Field(default="", description="YAML with the thresholds of the checks on studies.")
+    ranking_file: str = Field(default="", description="YAML of the leaderboard's ranking; empty: the defaults.")
+
+    def ranking(self) -> "Ranking":
+        """How results are ranked: what the file says, else the defaults.
+
+        Raises:
+            RankingError: the file cannot be used.
+        """
+        from research.ranking import Ranking, load_ranking
+
+        return load_ranking(Path(self.ranking_file)) if self.ranking_file else Ranking()
 
     @property
     def results(self) -> Path:
@@ -162,11 +179,44 @@ class ResearchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def experiments(self) -> dict[str, Path]:
         """Partition key -> YAML file; the user's folder wins over recorded ones."""
-        return experiment_files(Path(self.experiments_dir), self.recorded)
+        return yaml_keys(Path(self.experiments_dir), self.recorded)
 
     def misnamed(self) -> list[Path]:
         """Files in the user's folder that cannot be experiments because of their names."""
         return misnamed_files(Path(self.experiments_dir))
+
+    @property
+    def recorded_studies(self) -> Path:
+        """Folder of studies that a command line named instead of a file."""
+        return self.results / "recorded_studies"
+
+    def studies(self) -> dict[str, Path]:
+        """Partition key -> YAML file; the user's folder wins over recorded ones."""
+        return yaml_keys(Path(self.studies_dir), self.recorded_studies)
+
+    def thresholds(self) -> "Thresholds":
+        """What studies are judged by: what the file says, else the defaults.
+
+        Raises:
+            ResearchError: the file cannot be used.
+        """
+        from research.overfitting import Thresholds, load_thresholds
+
+        return load_thresholds(Path(self.study_checks_file)) if self.study_checks_file else Thresholds()
+
+    def load_study(self, key: str) -> "StudySpecification":
+        """The study of a partition.
+
+        Raises:
+            SettingsError: there is no file for it.
+            StudyError: the file is not a valid study.
+        """
+        from research.study import load_specification
+
+        path = self.studies().get(key)
+        if path is None:
+            raise SettingsError(f"study: {key!r} has no file in {self.studies_dir} or {self.recorded_studies}.")
+        return load_specification(path)
 
     def load(self, key: str) -> "Experiment":
         """The experiment of a partition.
@@ -222,6 +272,10 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "calendar": CalendarResource(calendar=settings.calendar),
         "quality": QualityResource(quality_file=str(settings.quality_file or "")),
         "research": ResearchResource(
-            experiments_dir=str(settings.experiments_dir), results_dir=str(settings.results_dir)
+            experiments_dir=str(settings.experiments_dir),
+            studies_dir=str(settings.studies_dir),
+            results_dir=str(settings.results_dir),
+            study_checks_file=str(settings.study_checks_file or ""),
+            ranking_file=str(settings.ranking_file or ""),
         ),
     }

@@ -21,13 +21,15 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from dotenv import dotenv_values
 
-from pipelines.errors import RunFailedError
+from pipelines.errors import RunFailedError, SettingsError
 from pipelines.keys import (
     BACKTESTS,
     ERROR_FACT,
     LEADERBOARD,
+    STUDIES,
     SYMBOLS_FACT,
     UNCHANGED_FACT,
+    WALK_FORWARD,
     symbol_asset_keys,
 )
 from pipelines.partitions import (
@@ -35,6 +37,8 @@ from pipelines.partitions import (
     contiguous_blocks,
     experiment_key,
     experiment_partitions,
+    study_key,
+    study_partitions,
     symbol_keys,
     symbol_of,
     symbol_partitions,
@@ -47,6 +51,7 @@ from warehouse.resolution import Resolution
 
 if TYPE_CHECKING:
     from research.experiment import Experiment
+    from research.study import StudySpecification
 
 
 class Outcome(StrEnum):
@@ -212,11 +217,59 @@ def materialize_experiments(
     experiment that has no file.
     """
     keys = [experiment_key(name) for name in names]
-    add_keys(instance, experiment_partitions, keys)
-    ordered = instance.get_dynamic_partitions("experiments")
-    run_config = {"backtest_results": config} if config else None
+    return _materialize_keys(
+        instance, BACKTESTS, experiment_partitions, keys, config=config, on_progress=on_progress, defs=defs
+    )
+
+
+def materialize_studies(
+    instance: dg.DagsterInstance,
+    names: Iterable[str],
+    *,
+    config: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+    defs: dg.Definitions | None = None,
+) -> RunOutcome:
+    """Materialise `optimization_studies` for studies by name; a study that was begun goes on.
+
+    `config` holds options of `study_assets.StudyConfig`. `record_study` makes a name for a study that has no file.
+    """
+    keys = [study_key(name) for name in names]
+    return _materialize_keys(
+        instance, STUDIES, study_partitions, keys, config=config, on_progress=on_progress, defs=defs
+    )
+
+
+def materialize_walk_forward(
+    instance: dg.DagsterInstance,
+    name: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+    defs: dg.Definitions | None = None,
+) -> RunOutcome:
+    """Materialise `walk_forward` for a study by name; `config` holds options of `study_assets.WalkForwardConfig`."""
+    return _materialize_keys(
+        instance, WALK_FORWARD, study_partitions, [study_key(name)], config=config, on_progress=on_progress, defs=defs
+    )
+
+
+def _materialize_keys(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partitions: dg.DynamicPartitionsDefinition,
+    keys: Sequence[str],
+    *,
+    config: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+    defs: dg.Definitions | None,
+) -> RunOutcome:
+    """One run for each contiguous block of the keys, which become partitions if they are none."""
+    add_keys(instance, partitions, keys)
+    ordered = instance.get_dynamic_partitions(partitions.name or "")
+    run_config = {asset.path[-1]: config} if config else None
     outcomes = [
-        _run(instance, [BACKTESTS], (first, last), config=run_config, on_progress=on_progress, defs=defs)
+        _run(instance, [asset], (first, last), config=run_config, on_progress=on_progress, defs=defs)
         for first, last in contiguous_blocks(ordered, keys)
     ]
     return _joined(outcomes)
@@ -238,6 +291,26 @@ def record_experiment(experiment: "Experiment", settings: Settings | None = None
     if research.experiments().get(name) is None:
         write_bytes(research.recorded / f"{name}.yaml", text.encode())
     return experiment_key(name)
+
+
+def record_study(specification: "StudySpecification", settings: Settings | None = None) -> str:
+    """Keep a study that a command line named in `results/recorded_studies`, and return the name to materialise.
+
+    Raises:
+        StudyError: a study of that name was begun otherwise, or asked for more trials.
+        SettingsError: the user's own folder has a study of that name which says something else.
+    """
+    research = default_resources(settings or load_settings())["research"]
+    name = study_key(specification.name)
+    known = research.studies().get(name)
+    if known is not None and known.parent != research.recorded_studies:
+        if research.load_study(name) != specification:
+            raise SettingsError(f"study-name: {name!r} is another study in {known}; give this one another name.")
+        return name
+    if known is not None:
+        specification.require_same(research.load_study(name))
+    write_bytes(research.recorded_studies / f"{name}.yaml", specification.to_yaml().encode())
+    return name
 
 
 def materialize_leaderboard(

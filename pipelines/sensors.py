@@ -1,4 +1,4 @@
-"""What the outside world tells the graph: which symbols and which experiments there are.
+"""What the outside world tells the graph: which symbols, experiments and studies there are.
 
 Belongs here: sensors that turn a folder or a universe into partition keys. Does not belong here: market hours (see
 `schedules`), assets that follow assets (see `automation`), anything that computes.
@@ -14,6 +14,7 @@ from pipelines.partitions import (
     PartitionChange,
     experiment_partitions,
     partition_change,
+    study_partitions,
     symbol_keys,
     symbol_partitions,
 )
@@ -57,6 +58,15 @@ def experiments_change(instance: dg.DagsterInstance, research: ResearchResource)
     return partition_change(
         instance.get_dynamic_partitions(experiment_partitions.name or ""),
         list(research.experiments()),
+        in_flight=any_run_in_flight(instance),
+    )
+
+
+def studies_change(instance: dg.DagsterInstance, research: ResearchResource) -> PartitionChange:
+    """What turns the study partitions into the files of the study folders."""
+    return partition_change(
+        instance.get_dynamic_partitions(study_partitions.name or ""),
+        list(research.studies()),
         in_flight=any_run_in_flight(instance),
     )
 
@@ -108,6 +118,18 @@ def experiments(
     return _result(experiment_partitions, experiments_change(context.instance, research))
 
 
+@dg.sensor(
+    minimum_interval_seconds=_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Files in the studies folder become partitions.",
+)
+def studies(
+    context: dg.SensorEvaluationContext, research: dg.ResourceParam[ResearchResource]
+) -> dg.SensorResult | dg.SkipReason:
+    """Keep the study partitions as the folder says."""
+    return _result(study_partitions, studies_change(context.instance, research))
+
+
 def build_sensors() -> list[dg.SensorDefinition]:
-    """Both."""
-    return [universe, experiments]
+    """All of them."""
+    return [universe, experiments, studies]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import SettingsError
@@ -35,8 +35,15 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="Folder of bars, actions, quality reports and the catalog."
     )
-    results_dir: Path = Field(default=Path("results"), description="Folder of backtests and their tear sheets.")
+    results_dir: Path = Field(default=Path("results"), description="Folder of backtests, studies and their pages.")
     experiments_dir: Path = Field(default=Path("experiments"), description="Folder of experiment YAML files.")
+    studies_dir: Path = Field(default=Path("experiments/studies"), description="Folder of study YAML files.")
+    study_storage: SecretStr | None = Field(
+        default=None, description="PostgreSQL URL where studies keep their trials; without it a journal file each."
+    )
+    study_checks_file: Path | None = Field(
+        default=None, description="YAML with the thresholds of the checks on studies."
+    )
     source: Literal["sample", "files", "lean"] = Field(default="sample", description="Where bars come from.")
     files_spec: Path | None = Field(
         default=None, description="YAML that describes CSV or Parquet files (source files)."
@@ -47,6 +54,9 @@ class Settings(BaseSettings):
     )
     calendar: str = Field(default="XNYS", description="Exchange calendar, a name of exchange_calendars.")
     quality_file: Path | None = Field(default=None, description="YAML with thresholds and severities of quality rules.")
+    ranking_file: Path | None = Field(
+        default=None, description="YAML with weights, full marks, gates and shortlist of the leaderboard."
+    )
     history_start: date = Field(default=date(1990, 1, 1), description="First exchange date that updates ask for.")
     overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
     workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")

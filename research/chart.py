@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research.errors import ResearchError
+from research.plotly_page import PLOT_CONFIG
 from research.result import BacktestResult
 from warehouse.files import write_bytes
 
@@ -27,13 +28,7 @@ MOST_CANDLES = 20_000
 _UP, _DOWN, _BUY, _SELL, _LINE = "#2f9e6e", "#d1495b", "#1b7f4d", "#b3202e", "#2b6cb0"
 
 
-_CONFIG = {
-    "scrollZoom": True,
-    "displaylogo": False,
-    "responsive": True,
-    # plotly 7 offers to upload the chart to its maker's cloud; a strategy's trades must not be one click from that
-    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
-}
+_CONFIG = {"scrollZoom": True, **PLOT_CONFIG}
 
 
 def write_chart(result: BacktestResult, bars: Mapping[str, pa.Table], path: Path) -> Path:

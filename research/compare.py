@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
+from research.candidates import returns_by_session
 from research.errors import ResearchError
 from research.metric_catalog import METRICS, UNKNOWN, format_metric
 from research.result import BacktestResult
+from research.shortlist import correlation_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +68,10 @@ def flatten(value: object, path: str = "") -> dict[str, Any]:
 
 def correlation(one: BacktestResult, other: BacktestResult) -> float | None:
     """Of daily returns on shared sessions; None with fewer than 3 of them or when one does not vary."""
-    shared = pd.concat([_returns(one), _returns(other)], axis=1, join="inner").to_numpy(dtype=float)
-    if len(shared) < 3 or (shared.std(axis=0) < 1e-12).any():
-        return None
-    return float(np.corrcoef(shared.T)[0, 1])
+    mine, theirs = (returns_by_session(result.tables["daily"]) for result in (one, other))
+    return correlation_of(mine, theirs, fewest_sessions=3)
 
 
 def _correlation_row(results: Sequence[BacktestResult]) -> tuple[str, ...]:
     values = [correlation(results[0], result) for result in results]
     return ("Correlation with the first", *(UNKNOWN if value is None else f"{value:.2f}" for value in values))
-
-
-def _returns(result: BacktestResult) -> pd.Series:
-    daily = result.tables["daily"]
-    return pd.Series(daily["return"].to_numpy(), daily["session"].to_numpy().astype("datetime64[s]"))

@@ -18,6 +18,11 @@ class IneligibleError(ExperimentError):
     def __init__(self, engine: str, experiment: str, why: str) -> None:
         super().__init__(f"engine: {engine} cannot run {experiment}: {why}")
         self.why = why
+        self._given = (engine, experiment, why)
+
+    def __reduce__(self) -> tuple[type["IneligibleError"], tuple[str, str, str]]:
+        """It must survive the way out of a worker process: an exception that does not takes the whole pool along."""
+        return type(self), self._given
 
 
 class StudyError(ResearchError):

@@ -93,9 +93,9 @@ class Experiment(BaseModel):
             ExperimentError: a key is unknown or a value is wrong.
         """
         try:
-            return cls.model_validate(_with_name(document))
+            return cls.model_validate(with_name(document))
         except ValidationError as error:
-            raise ExperimentError(_sentence(cls, error, origin)) from None
+            raise ExperimentError(fault_sentence(cls, error, origin)) from None
 
     def specification(self) -> dict[str, Any]:
         """Every field as plain JSON types, keys sorted at each level: what a result's identity is hashed from."""
@@ -188,7 +188,7 @@ def load_experiment(path: Path) -> Experiment:
         ExperimentError: the file cannot be read, is not a mapping, or a key or value in it is wrong.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise ExperimentError(f"experiment file: {path} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -201,10 +201,11 @@ def load_experiment(path: Path) -> Experiment:
     return Experiment.parse({"name": path.stem, **document}, origin=path.name)
 
 
-class _StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """Safe YAML in which a key given twice is an error: the first of the two would have no effect."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping, unless a key is in it twice."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
             if key in keys[:position]:
@@ -212,7 +213,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _with_name(document: Mapping[str, Any]) -> dict[str, Any]:
+def with_name(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document, named after its strategy and symbols when it has no name."""
     strategy, symbols = document.get("strategy"), document.get("symbols")
     if document.get("name"):
@@ -232,8 +233,8 @@ def _check_symbol(symbol: str) -> None:
         raise ValueError(str(error).removesuffix(".")) from None
 
 
-def _sentence(model: type[BaseModel], error: ValidationError, origin: str) -> str:
-    """The first fault as one sentence that names field and value."""
+def fault_sentence(model: type[BaseModel], error: ValidationError, origin: str) -> str:
+    """The first fault of any document of research as one sentence that names field and value."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":

@@ -34,6 +34,7 @@ from backtrader.position import Position
 from broker.costs import CostModel
 from broker.costs.millionths import Millionths, dollars
 from research.clock import Clock
+from research.delay import Delay
 from research.errors import ResearchError
 from research.recorder import FillRecord, OrderRecord, Recorder
 from risk.decision import Holding, OrderRequest, Portfolio, Verdict, WorkingOrder
@@ -101,8 +102,11 @@ class Commissions(bt.CommInfoBase):  # type: ignore[misc]
 class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     """The broker of one backtest; `start` is called once by Cerebro. `recorder` holds what happened."""
 
-    def __init__(self, *, starting_cash: float, costs: CostModel, guard: RiskGuard, clock: Clock) -> None:
+    def __init__(
+        self, *, starting_cash: float, costs: CostModel, guard: RiskGuard, clock: Clock, delay: Delay | None = None
+    ) -> None:
         super().__init__()
+        self._delay = delay
         self._costs = costs
         self._guard = guard
         self._clock = clock
@@ -265,6 +269,8 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             final_bar=self._bar,
             by_guard=order.info.get("by_guard", False) is _BY_GUARD,
         )
+        if self._delay is not None:
+            record.newest_bar = self._delay.newest(record.symbol, record.newest_bar)
         self._records[order.ref] = record
         self.recorder.orders.append(record)
         if parent is not None and abs(record.approved) > abs(parent.approved):

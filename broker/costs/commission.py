@@ -32,6 +32,12 @@ class Charge:
         exact = self.commission + self.exchange + self.clearing + self.regulatory
         return exact.quantize(_MILLIONTH, rounding=ROUND_HALF_UP)
 
+    def times(self, multiple: int) -> "Charge":
+        """Every part so many times."""
+        return Charge(
+            self.commission * multiple, self.exchange * multiple, self.clearing * multiple, self.regulatory * multiple
+        )
+
 
 NO_CHARGE = Charge(_ZERO)
 

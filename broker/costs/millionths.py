@@ -30,6 +30,7 @@ class Millionths:
         self._costs = costs
         self._rates = None if costs.rates is None else _Rates(costs.rates, fee_table().third_party)
         self._sales: dict[date, tuple[float, float, float]] = {}
+        self._unit = float(MILLION * costs.multiple)  # of a charge without multiple
 
     def charge(self, quantity: float, price: float, on: date, *, monthly_shares: float = 0.0) -> int:
         """The total charge of one order; arguments and errors as of `CostModel.commission`."""
@@ -44,9 +45,9 @@ class Millionths:
         if quantity < 0:
             sec, activity, cap = self._sales.get(on) or self._learn(on)
             due += shares * price * sec + min(shares * activity, cap)
-        due *= MILLION
+        due *= self._unit
         whole = math.floor(due)
-        error = due * _OF_THE_SUM + (shares + monthly_shares) * _OF_THE_MONTH
+        error = due * _OF_THE_SUM + (shares + monthly_shares) * _OF_THE_MONTH * self._costs.multiple
         if abs(due - whole - 0.5) <= error or due > 2**52:
             return self._exactly(quantity, price, on, monthly_shares)
         return whole + (due - whole > 0.5)
@@ -56,7 +57,8 @@ class Millionths:
         rates = self._rates
         if rates is None:
             return 0.0
-        return 1.01 * (rates.minimum + shares * rates.most_a_share + shares * price * rates.most_of_value)
+        once = rates.minimum + shares * rates.most_a_share + shares * price * rates.most_of_value
+        return 1.01 * once * self._costs.multiple
 
     def _exactly(self, quantity: float, price: float, on: date, monthly_shares: float) -> int:
         return int(self._costs.commission(quantity, price, on, monthly_shares=monthly_shares).total * MILLION)

@@ -3,7 +3,7 @@
 Belongs here: the parts together, and what a result has to say about them. Does not belong here: reading settings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -19,13 +19,17 @@ _FREE = "No commissions and fees were charged (cost model none); a real account 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """What trading costs. `rates` is None for the model that charges nothing, which its `notices` say aloud."""
+    """What trading costs. `rates` is None for the model that charges nothing, which its `notices` say aloud.
+
+    `multiple` is how often every commission and fee is charged: 1 but in a test of how much an edge hangs on costs.
+    """
 
     name: str
     rates: CommissionRates | None
     slippage: SlippageModel
     participation: Participation
     financing: Financing
+    multiple: int = 1
 
     def commission(
         self, quantity: Decimal | float, price: Decimal | float, on: date, *, monthly_shares: Decimal | float = 0
@@ -51,7 +55,24 @@ class CostModel:
             raise InvalidFillError(f"monthly_shares: {monthly_shares} is negative.")
         if self.rates is None or not shares:
             return NO_CHARGE
-        return charge(self.rates, fee_table(), shares, at, on=on, monthly_shares=before)
+        once = charge(self.rates, fee_table(), shares, at, on=on, monthly_shares=before)
+        return once if self.multiple == 1 else once.times(self.multiple)
+
+    def scaled(self, multiple: int) -> "CostModel":
+        """The same model with commission, fees and slippage so many times as high; 0 charges none of them.
+
+        Minimum and maximum of an order are multiplied too, so what an order pays is exactly that many times as much
+        before it is rounded. Participation and interest stay: they are no price of a trade.
+
+        Raises:
+            InvalidFillError: the multiple is negative.
+        """
+        if multiple < 0:
+            raise InvalidFillError(f"multiple: {multiple} is negative.")
+        slippage = self.slippage.scaled(multiple)
+        if not multiple:
+            return replace(self, rates=None, slippage=slippage)
+        return replace(self, slippage=slippage, multiple=self.multiple * multiple)
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ class SlippageModel(Protocol):
     def notice(self) -> str | None:
         """What a result must say aloud about this model, or None."""
 
+    def scaled(self, multiple: int) -> "SlippageModel":
+        """The model that moves a price so many times as far, inside the bar all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class BasisPoints:
@@ -46,6 +49,10 @@ class BasisPoints:
         """Zero basis points are no slippage at all."""
         return NoSlippage().notice if self.bps == 0 else None
 
+    def scaled(self, multiple: int) -> "BasisPoints":
+        """See `SlippageModel.scaled`."""
+        return BasisPoints(self.bps * multiple)
+
 
 @dataclass(frozen=True, slots=True)
 class HalfSpread:
@@ -61,6 +68,10 @@ class HalfSpread:
     def notice(self) -> str | None:
         """A spread of zero is no slippage at all."""
         return NoSlippage().notice if self.spread_bps == 0 else None
+
+    def scaled(self, multiple: int) -> "HalfSpread":
+        """See `SlippageModel.scaled`."""
+        return HalfSpread(self.spread_bps * multiple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,10 @@ class VolumeShare:
         """An impact of zero is no slippage at all."""
         return NoSlippage().notice if self.impact == 0 else None
 
+    def scaled(self, multiple: int) -> "VolumeShare":
+        """See `SlippageModel.scaled`."""
+        return VolumeShare(self.impact * multiple)
+
 
 @dataclass(frozen=True, slots=True)
 class NoSlippage:
@@ -96,6 +111,10 @@ class NoSlippage:
     def notice(self) -> str | None:
         """Always."""
         return "No slippage: every order fills at its reference price."
+
+    def scaled(self, multiple: int) -> "NoSlippage":
+        """See `SlippageModel.scaled`."""
+        return self
 
 
 def _inside(price: float, high: float, low: float) -> float:

@@ -6,12 +6,15 @@ Belongs here: backtests from the terminal. Does not belong here: running or meas
 import sys
 from collections.abc import Sequence
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from pipelines.cli.data import publish_catalog
+from pipelines.cli.matrix import check_each, run_matrix
+from pipelines.cli.portfolios import portfolio_options, print_portfolio, shortlisted
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
     from research.experiment import Experiment
 
 EngineName = Literal["auto", "vanilla", "fast", "kernel"]
+PortfolioMethod = Literal["equal", "inverse_volatility", "risk_parity"]
 
 
 def backtest(
     *,
-    strategy: str | None = None,
+    strategy: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
     symbols: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
     start: date | None = None,
     end: date | None = None,
@@ -49,12 +53,17 @@ def backtest(
     experiment: str | None = None,
     rerun: Annotated[bool, Parameter(negative="")] = False,
     engine: EngineName = "auto",
+    each: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+    csv: Annotated[bool, Parameter(negative="")] = False,
+    export_csv: Path | None = None,
     mlflow: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Run one backtest; symbols that the warehouse lacks are downloaded first.
+    """Run one backtest, or each strategy on each symbol; symbols that the warehouse lacks are downloaded first.
 
     Args:
-        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`.
+        strategy: Dotted path of the strategy class, for example `strategies.sma_crossover.SMACrossover`; several with
+            --each.
         symbols: One or more symbols; the first is the strategy's `data`.
         start: First session (YYYY-MM-DD).
         end: Last session.
@@ -74,11 +83,18 @@ def backtest(
         experiment: Name of an experiment in `experiments/` to run instead of naming a strategy here.
         rerun: Compute again even when the result is there.
         engine: What runs it: auto, vanilla, fast or kernel. All give the same figures; auto takes the fastest that can.
+        each: Run every strategy on every symbol by itself, side by side, and show them in one table.
+        workers: Processes for --each; as many as the machine has processors unless given.
+        csv: Print the table of --each as CSV.
+        export_csv: Write the table of --each to this CSV file.
         mlflow: Track the result in MLflow, filed by the tags.
     """
+    check_each(each=each, given={"workers": workers, "csv": csv, "export-csv": export_csv}, strategies=strategy or ())
     if experiment is not None:
+        if each:
+            raise SettingsError("backtest: --each needs --strategy and --symbols, --experiment names one backtest.")
         return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine, mlflow=mlflow)
-    if strategy is None or not symbols or start is None or end is None:
+    if not strategy or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
     from research.engine import strategy_of
@@ -89,13 +105,30 @@ def backtest(
         "status": status,
     }  # fmt: skip
     fields: dict[str, Any] = {
-        "strategy": strategy, "symbols": unique(symbols), "start": start, "end": end, "cash": cash,
+        "start": start, "end": end, "cash": cash,
         "resolution": resolution, "params": read_params(params, params_file), "costs": {"model": costs},
         "benchmark": benchmark, "adjust": adjust, "tags": {key: tag for key, tag in tags.items() if tag is not None},
     }  # fmt: skip
-    built = Experiment.build(**fields, **({"name": name} if name else {}))
-    strategy_of(built)  # a misspelt strategy or parameter is refused before anything is written
-    return run_experiments([record_experiment(built)], rerun=rerun, engine=engine, mlflow=mlflow)
+    combinations = list(product(unique(strategy), [[one] for one in unique(symbols)] if each else [unique(symbols)]))
+    if name:
+        if len(combinations) > 1:
+            raise SettingsError(f"backtest: name: {name!r} cannot name {len(combinations)} backtests.")
+        fields["name"] = name
+    built = [Experiment.build(**fields, strategy=one, symbols=chosen) for one, chosen in combinations]
+    for one in built:
+        strategy_of(one)  # a misspelt strategy or parameter is refused before anything is written
+    if each:
+        return run_matrix(
+            built,
+            load_settings(),
+            rerun=rerun,
+            engine=engine,
+            workers=workers,
+            csv=csv,
+            export_csv=export_csv,
+            mlflow=mlflow,
+        )
+    return run_experiments([record_experiment(built[0])], rerun=rerun, engine=engine, mlflow=mlflow)
 
 
 def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
@@ -116,19 +149,45 @@ def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json",
     return 0
 
 
-def compare(*result_ids: str) -> int:
-    """Put the figures and the differing inputs of several backtests side by side.
+def compare(
+    *result_ids: str,
+    portfolio: PortfolioMethod | None = None,
+    max_weight: float | None = None,
+    min_weight: float | None = None,
+    max_positions: int | None = None,
+    window: int | None = None,
+    in_sample: Annotated[bool, Parameter(negative="")] = False,
+    shortlist: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Put the figures and the differing inputs of several backtests side by side, or money into all of them.
 
     Args:
         result_ids: Two or more ids, or their beginnings.
+        portfolio: Divide money among the backtests: equal, inverse_volatility or risk_parity.
+        max_weight: Greatest weight of a position; 0.5 unless given.
+        min_weight: Least weight of a position; 0.1 unless given.
+        max_positions: Positions at most; 3 unless given.
+        window: Sessions before each month's end from which weights are estimated; 252 unless given.
+        in_sample: Estimate the weights from all sessions, those that are measured included; the page says so.
+        shortlist: Take the best of the leaderboard's shortlist instead of ids, as many as positions are allowed.
     """
     from research.compare import compare_results
     from research.result import load_result
 
-    if len(result_ids) < 2:
-        raise SettingsError(f"compare: needs two ids or more, got {len(result_ids)}.")
     results = load_settings().results_dir
-    comparison = compare_results([load_result(results, result_id) for result_id in result_ids])
+    choices = {
+        "maximum": max_weight, "minimum": min_weight, "most": max_positions, "window": window,
+        "in_sample": in_sample or None,
+    }  # fmt: skip
+    options = portfolio_options(portfolio, choices)
+    ids = shortlisted(results, options, result_ids) if shortlist else list(result_ids)
+    if len(ids) < 2:
+        raise SettingsError(f"compare: needs two ids or more, got {len(ids)}.")
+    loaded = [load_result(results, result_id) for result_id in ids]
+    if options is not None:
+        print_portfolio(loaded, options, results)
+        return 0
+    comparison = compare_results(loaded)
     print_rows(comparison.columns, comparison.rows)
     return 0
 

@@ -17,6 +17,11 @@ _HEADLINES = {
     "max_drawdown": "max DD", "trades": "trades", "win_rate": "wins", "fees": "fees",
 }  # fmt: skip
 _RANKED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown", "trades")
+_STATISTICS = {
+    "probabilistic_sharpe_ratio": "PSR", "deflated_sharpe_ratio": "DSR", "probability_of_backtest_overfitting": "PBO",
+    "trials": "trials", "trials_on_symbols": "trials ever",
+}  # fmt: skip
+UNKNOWN_CELL = "unknown"
 _EVENTS_SHOWN = 10
 
 
@@ -58,18 +63,37 @@ def print_result(result: "BacktestResult", results_dir: Path) -> None:
 
 
 def print_leaderboard(results_dir: Path) -> None:
-    """The ranking; why a gate failed is said, not only that it did."""
-    from research.leaderboard import build_leaderboard
-    from research.metric_catalog import format_metric
+    """The ranking as it was made; why a gate failed is said, not only that it did.
 
-    ranked = build_leaderboard(results_dir).to_pylist()
+    Every part of the score has its column. The statistics of studies are shown when one of them is known.
+    """
+    from research.leaderboard import LEADERBOARD_SCHEMA, leaderboard_file
+    from research.metric_catalog import format_metric
+    from research.ranking import Weights
+    from warehouse.files import read_parquet
+
+    ranked = read_parquet(leaderboard_file(results_dir), LEADERBOARD_SCHEMA).to_pylist()
+    parts = list(Weights.model_fields)
+    known = {key: title for key, title in _STATISTICS.items() if any(row[key] is not None for row in ranked)}
     rows = [
-        [row["rank"], row["name"], f"{row['score']:.1f}", *(format_metric(key, row[key]) for key in _RANKED)]
+        [
+            row["rank"],
+            row["name"],
+            f"{row['score']:.1f}",
+            *(f"{row[f'score_{part}']:.1f}" for part in parts),
+            *(format_metric(key, row[key]) for key in _RANKED),
+            *(UNKNOWN_CELL if row[key] is None else f"{row[key]:.3g}" for key in known),
+        ]
         for row in ranked
     ]
-    print_rows(["", "backtest", "score", *(_HEADLINES[key] for key in _RANKED)], rows, title="Leaderboard")
+    titles = ["", "backtest or study", "score", *parts, *(_HEADLINES[key] for key in _RANKED), *known.values()]
+    print_rows(titles, rows, title="Leaderboard")
     for row in ranked:
-        say(f"{row['name']}: {'; '.join(row['failed']) or 'passes every gate'}")
+        gates = "; ".join(row["failed"]) or "passes every gate"
+        place = f"not on the shortlist: {row['left_out']}" if row["left_out"] else "on the shortlist"
+        say(f"{row['name']}: {gates}; {place}")
+        for remark in row["remarks"]:
+            say(f"{row['name']}: {remark}")
 
 
 def _print_events(result: "BacktestResult") -> None:

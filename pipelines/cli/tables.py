@@ -4,6 +4,7 @@ Belongs here: Arrow or rows -> rich tables, number formats. Does not belong here
 """
 
 import csv
+import io
 import json
 import math
 import re
@@ -39,9 +40,16 @@ def print_arrow(table: "pa.Table") -> None:
 
 def print_csv(table: "pa.Table") -> None:
     """Write an Arrow table to stdout as CSV with a header; null is an empty field."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    sys.stdout.write(csv_text(table))
+
+
+def csv_text(table: "pa.Table") -> str:
+    """An Arrow table as CSV with a header; null is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)
     writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return text.getvalue()
 
 
 def print_json(document: object) -> None:

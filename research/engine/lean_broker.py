@@ -20,6 +20,7 @@ from backtrader.position import Position
 
 from broker.costs import CostModel
 from research.clock import Clock
+from research.delay import Delay
 from research.engine.matching import MatchingBroker
 from research.engine.orders import ALIVE, TRAILING, book, told
 from research.engine.quiet import QuietBars
@@ -70,9 +71,10 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
         guard: RiskGuard,
         clock: Clock,
         bars: Mapping[str, SymbolBars],
+        delay: Delay | None = None,
     ) -> None:
         self._step = [-1]
-        super().__init__(starting_cash=starting_cash, costs=costs, guard=guard, clock=clock)
+        super().__init__(starting_cash=starting_cash, costs=costs, guard=guard, clock=clock, delay=delay)
         self._quiet = QuietBars(clock, guard, bars)
         self._follows = False
         self._due = [0]

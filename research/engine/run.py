@@ -20,6 +20,7 @@ import pyarrow as pa
 from broker.costs import CostModel
 from research.accounting import require_balanced
 from research.clock import Clock, clock_of
+from research.delay import Delay
 from research.engine.cerebro import FastCerebro, calm_garbage_collector
 from research.engine.choice import Engine
 from research.engine.eligibility import ineligible
@@ -53,6 +54,7 @@ class PreparedRun:
     costs: CostModel
     calendar: TradingCalendar
     bars: Mapping[str, SymbolBars]  # in the order of the experiment's symbols
+    delay: int = 0  # bars by which every order reaches the market later than it is sent
 
 
 def run_backtest(
@@ -234,7 +236,13 @@ class _VanillaCerebro(_TellsTheEnd, bt.Cerebro):  # type: ignore[misc]
     @staticmethod
     def make_broker(prepared: PreparedRun, guard: RiskGuard, clock: Clock) -> SimulatedBroker:
         """The broker on Backtrader's own methods."""
-        return SimulatedBroker(starting_cash=prepared.experiment.cash, costs=prepared.costs, guard=guard, clock=clock)
+        return SimulatedBroker(
+            starting_cash=prepared.experiment.cash,
+            costs=prepared.costs,
+            guard=guard,
+            clock=clock,
+            delay=_delay(prepared),
+        )
 
 
 class _FastCerebro(_TellsTheEnd, FastCerebro):
@@ -249,11 +257,16 @@ class _FastCerebro(_TellsTheEnd, FastCerebro):
             guard=guard,
             clock=clock,
             bars=prepared.bars,
+            delay=_delay(prepared),
         )
 
     def _go_on(self, strategy: bt.Strategy) -> None:
         self.guarded.count_bars()
         super()._go_on(strategy)
+
+
+def _delay(prepared: PreparedRun) -> Delay | None:
+    return Delay(prepared.bars, prepared.delay) if prepared.delay else None
 
 
 class _OnlyFastCerebro(_FastCerebro):

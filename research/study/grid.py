@@ -23,7 +23,8 @@ from research.engine.choice import Engine
 from research.engine.verify import first_difference
 from research.errors import ExperimentError, StudyError, UnprovenError
 from research.metric_catalog import METRICS, Better
-from research.study.trial import Trial, check_metric, figure, run_trials, with_params
+from research.study.objective import check_metric
+from research.study.trial import Trial, figure, run_trials, with_params
 from strategies.base_strategy import BaseStrategy
 from strategies.errors import ParameterError
 from strategies.registry import resolve_params

@@ -4,7 +4,6 @@ Belongs here: trials on the kernel where it can run them exactly, on the fast en
 which parameters are tried (see `grid`).
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,13 +12,9 @@ from research.daily import session_closes
 from research.engine import PreparedRun, limits_of, replay
 from research.engine.choice import Engine
 from research.engine.kernel import Kernel, ineligible
-from research.errors import StudyError
 from research.experiment import Experiment
-from research.metric_catalog import METRICS
 from research.metrics import Scale, activity_metrics, return_metrics, trade_metrics
 from research.run_output import RunOutput
-
-_OF_BENCHMARK = ("alpha", "beta", "correlation", "tracking_error", "information_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +24,6 @@ class Trial:
     params: Mapping[str, Any]
     value: float | None
     engine: str
-
-
-def check_metric(metric: str) -> None:
-    """Refuse a figure that a trial has not.
-
-    Raises:
-        StudyError: there is no such figure, it is no number, or it needs a benchmark.
-    """
-    if metric not in METRICS:
-        near = difflib.get_close_matches(metric, METRICS, n=1)
-        raise StudyError(f"metric: {metric!r} is not known{f'; did you mean {near[0]}' if near else ''}.")
-    if metric in _OF_BENCHMARK or METRICS[metric].unit == "date":
-        raise StudyError(f"metric: {metric} cannot be searched for; it is a date or compares with a benchmark.")
 
 
 def with_params(prepared: PreparedRun, params: Mapping[str, Any]) -> PreparedRun:

@@ -13,6 +13,7 @@ from research.tracking.run import TrackedDataset, TrackedRun
 from research.tracking.sending import SentRun, send
 from research.tracking.store import Store, open_store
 from research.tracking.studies import Children, tracked_study
+from research.tracking.study_records import tracked_study_record
 from research.tracking.ui import ui_command
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "track",
     "tracked_backtest",
     "tracked_study",
+    "tracked_study_record",
     "tracking_place",
     "ui_command",
 ]

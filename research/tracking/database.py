@@ -184,7 +184,13 @@ def _rows(experiment_id: str, parent: Found, runs: Mapping[str, TrackedRun]) -> 
 
     figures = _each(runs, lambda run: run.metrics)
     metrics = [
-        {**row, "timestamp": milliseconds(runs[row["run_uuid"]].started), "step": 0, "is_nan": False} for row in figures
+        {
+            **row,
+            "timestamp": milliseconds(runs[row["run_uuid"]].started),
+            "step": runs[row["run_uuid"]].step,
+            "is_nan": False,
+        }
+        for row in figures
     ]
     return [
         (SqlRun.__table__, [_run_row(experiment_id, run_id, run, parent) for run_id, run in runs.items()]),

@@ -31,11 +31,18 @@ _LOCK_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What became of a run: `sent` where it arrived, else `waits` says in one sentence why it is in the outbox."""
+    """What became of a run.
+
+    Attributes:
+        sent: where it arrived.
+        waits: where it did not, why it is in the outbox, in one sentence.
+        unreachable: whether that is the store's doing, so that others would wait in vain too.
+    """
 
     key: str
     sent: SentRun | None = None
     waits: str | None = None
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ def track(run: TrackedRun, outbox: Outbox, place: TrackingPlace, *, patience: fl
         with _opened(outbox, place, patience) as store:
             return Tracked(run.key, sent=_deliver(run.key, outbox, place, store, patience=patience))
     except TrackingError as error:
-        return Tracked(run.key, waits=str(error))
+        return Tracked(run.key, waits=str(error), unreachable=isinstance(error, StoreUnreachableError))
 
 
 def sync(outbox: Outbox, place: TrackingPlace) -> SyncReport:

@@ -45,6 +45,7 @@ class TrackedRun:
     Attributes:
         key: names the work; only letters, digits, `-`, `_` and `.`, for it is a file name too.
         metrics: final figures.
+        step: how far the work had come with these figures; a study that goes on has newer ones at a later step.
         series: figures that have a course: name -> (step, value) in the order of steps.
         artifacts: files to keep with the run; one that is gone when the run is sent is named in a tag.
         children: runs below this one; they have no children of their own.
@@ -58,6 +59,7 @@ class TrackedRun:
     status: str = "FINISHED"
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    step: int = 0
     series: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: tuple[Path, ...] = ()

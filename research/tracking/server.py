@@ -202,7 +202,7 @@ CONTEXT = {"mlflow.data.context": "bars"}
 
 def batches(run: TrackedRun, stamp: int) -> Iterator[dict[str, Any]]:
     """The contents of a run as `log-batch` takes them; a small run is one batch."""
-    metrics = [{"key": key, "value": value, "timestamp": stamp, "step": 0} for key, value in run.metrics.items()]
+    metrics = [{"key": key, "value": value, "timestamp": stamp, "step": run.step} for key, value in run.metrics.items()]
     metrics += [
         {"key": key, "value": value, "timestamp": stamp, "step": step}
         for key, course in run.series.items()

@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from research.tracking.backtests import family_of, note
 from research.tracking.errors import TrackingError
 from research.tracking.naming import experiment_name, filing_tags, flattened, numbers, texts
-from research.tracking.run import RUN_TAG, TrackedDataset, TrackedRun
+from research.tracking.run import NOTE_TAG, RUN_TAG, TrackedDataset, TrackedRun
 
 _STATUS = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "FAILED": "FAILED", "PRUNED": "KILLED"}
 
@@ -64,6 +65,7 @@ def tracked_study(
     children: Children | None = None,
     identity: str | None = None,
     dagster_run_id: str | None = None,
+    dagster_run_url: str | None = None,
 ) -> TrackedRun:
     """A study as a parent run and trials as its children.
 
@@ -81,9 +83,10 @@ def tracked_study(
         children: which trials become runs; the best five and a sample of five unless given.
         identity: names this study's content, a hash or an id; a hash of name and specification unless given.
         dagster_run_id: the run that computed it.
+        dagster_run_url: where that run is shown.
     """
     strategy = str(specification.get("strategy", name))
-    filed = filing_tags(tags or {}, strategy)
+    filed = filing_tags(tags or {}, strategy, family_of(strategy))
     key = f"study-{identity or _hash(name, specification)}"
     by_number = {int(trial["number"]): trial for trial in trials}
     if unknown := [number for number in best if number not in by_number]:
@@ -102,16 +105,20 @@ def tracked_study(
         ended=ended,
         params=flattened(specification),
         metrics={**numbers(metrics or {}), **_counts(trials, best, by_number)},
+        step=len(by_number),
         series=_courses(by_number),
-        tags=texts({**shared, "kind": "study", "children": f"{len(chosen)} of {len(by_number)} trials"}),
+        tags=texts(
+            {
+                **shared,
+                "kind": "study",
+                "children": f"{len(chosen)} of {len(by_number)} trials",
+                "best_trial": best[0] if best else None,
+                NOTE_TAG: note(f"Study `{name}`", dagster_run_id, dagster_run_url),
+            }
+        ),
         artifacts=tuple(artifacts),
         datasets=tuple(datasets),
-        children=tuple(
-            _trial(
-                by_number[number], key, experiment, {**shared, "best": best[:1] == [number] or None}, (started, ended)
-            )
-            for number in chosen
-        ),
+        children=tuple(_trial(by_number[number], key, experiment, shared, (started, ended)) for number in chosen),
     )
 
 

@@ -80,6 +80,10 @@ def ineligible(prepared: "PreparedRun") -> str | None:
         return f"{name} overrides {method}, which the kernel does not call."
     if not models(prepared.costs.slippage):
         return f"The slippage model {type(prepared.costs.slippage).__name__} is not one of the kernel's."
+    if prepared.costs.multiple != 1:
+        return "Fees are multiplied, of which the kernel's whole numbers know nothing."
+    if prepared.delay:
+        return "Orders are delayed; the kernel fills them on the next bar."
     return None
 
 

@@ -21,6 +21,7 @@ from pipelines.runs import (
 from research.engine.verify import EngineDifference, EngineRun
 from research.experiment import Experiment, load_experiment
 from research.result import load_result
+from research.tracking import StoreUnreachableError
 
 pytestmark = pytest.mark.integration
 
@@ -271,3 +272,19 @@ def test_a_backtest_whose_tracking_server_is_down_succeeds_and_waits(desk, monke
 def test_a_backtest_is_not_tracked_unless_it_is_asked_for(desk):
     assert not {"mlflow_run", "mlflow_waits"} & backtest(desk).progress[0].facts.keys()
     assert not (desk.settings.results_dir / "mlflow").exists()
+
+
+def test_a_server_that_never_answers_holds_up_one_backtest_of_many(desk, monkeypatch):
+    names = [f"quick{at}" for at in range(4)]
+    for at, name in enumerate(names):
+        write(desk, name, {**QUICK, "cash": 1000.0 + at})
+    waited = []
+    monkeypatch.setattr(
+        "research.tracking.outbox.open_store",
+        lambda *_, **__: waited.append(1) or (_ for _ in ()).throw(StoreUnreachableError("silent.")),
+    )
+    outcome = backtest(desk, *names, mlflow=True)
+    assert outcome.success
+    assert len(waited) == 1
+    assert all("silent" in step.facts["mlflow_waits"] for step in outcome.progress)
+    assert len(list((desk.settings.results_dir / "mlflow" / "outbox").glob("*.json"))) == 4

@@ -179,3 +179,15 @@ def test_a_failed_trial_is_failed_in_mlflow(results, kit):
     one_failed = replace(study, children=(study.children[0], replace(study.children[1], status="FAILED")))
     track(one_failed, Outbox(results), place)
     kit.seen(place.uri).check_whole(one_failed)
+
+
+def test_the_figures_of_a_study_that_went_on_are_the_newest_even_where_they_are_smaller(results, kit):
+    place, outbox = tracking_place(results), Outbox(results)
+    first = kit.study(10, identity="same")
+    later = kit.study(20, identity="same")
+    later = replace(later, metrics={**later.metrics, "best.value": -1.0})
+    run_id = track(first, outbox, place).sent.run_id
+    assert track(later, outbox, place).sent.run_id == run_id
+    seen = kit.seen(place.uri)
+    assert seen.client.get_run(run_id).data.metrics["best.value"] == -1.0
+    seen.check_whole(later)

@@ -1,5 +1,6 @@
 """One step, many partitions: the good ones are reported, the bad ones are told, the run fails last."""
 
+import signal
 import threading
 from collections.abc import Callable, Mapping
 
@@ -186,3 +187,20 @@ def test_a_damaged_stamp_means_work_not_trust(tmp_path):
     assert read_stamp(tmp_path, "x", "K") is None
     _recipe(made).work(tmp_path, dg.AssetKey("x"))("K")
     assert made == ["K", "K"]
+
+
+def test_long_work_is_told_when_the_run_is_terminated(instance):
+    told = threading.Event()
+
+    def long(key: str) -> Done:
+        signal.raise_signal(signal.SIGINT)
+        assert told.wait(20)
+        return good(key)
+
+    @dg.asset(name="long", partitions_def=partitions, dagster_type=dg.Nothing)
+    def asset(context: dg.AssetExecutionContext):
+        yield from fan_out(context, long, interrupted=told.set)
+
+    instance.add_dynamic_partitions("symbols", ["AAPL"])
+    ended = dg.materialize([asset], instance=instance, partition_key="AAPL", raise_on_error=False)
+    assert (told.is_set(), ended.success) == (True, False)

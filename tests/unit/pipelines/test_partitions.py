@@ -9,13 +9,13 @@ from pipelines.errors import PipelineError
 from pipelines.partitions import (
     add_keys,
     contiguous_blocks,
-    experiment_files,
     experiment_key,
     misnamed_files,
     partition_change,
     symbol_keys,
     symbol_of,
     symbol_partitions,
+    yaml_keys,
 )
 
 symbols = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=8)
@@ -77,12 +77,12 @@ def test_the_users_experiment_wins_over_a_recorded_one_of_the_same_name(tmp_path
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).touch()
-    found = experiment_files(tmp_path / "mine", tmp_path / "recorded", tmp_path / "absent")
+    found = yaml_keys(tmp_path / "mine", tmp_path / "recorded", tmp_path / "absent")
     assert found == {"a": tmp_path / "mine" / "a.yaml", "b": tmp_path / "recorded" / "b.yml"}
 
 
 def test_a_file_whose_name_is_no_key_is_told_and_stops_nobody(tmp_path):
     for name in ("good.yaml", "not good.yaml"):
         (tmp_path / name).touch()
-    assert experiment_files(tmp_path) == {"good": tmp_path / "good.yaml"}
+    assert yaml_keys(tmp_path) == {"good": tmp_path / "good.yaml"}
     assert misnamed_files(tmp_path) == [tmp_path / "not good.yaml"]

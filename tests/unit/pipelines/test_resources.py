@@ -77,13 +77,16 @@ def test_every_setting_reaches_its_resource(tmp_path):
     settings = Settings(
         data_dir=tmp_path / "d", results_dir=tmp_path / "r", experiments_dir=tmp_path / "e", calendar="XLON",
         universe_file=tmp_path / "u", history_start=date(2001, 2, 3), overlap_sessions=9, workers=2,
-        source_attempts=7, source_retry_seconds=0.5, quality_file=tmp_path / "q.yaml",
+        source_attempts=7, source_retry_seconds=0.5, quality_file=tmp_path / "q.yaml", studies_dir=tmp_path / "s",
+        study_checks_file=tmp_path / "c.yaml",
     )  # fmt: skip
     made = default_resources(settings)
     source = made["source"]
     opened = source.open()
     assert (made["warehouse"].open().root, made["warehouse"].workers) == (tmp_path / "d", 2)
     assert (made["research"].results, made["research"].experiments_dir) == (tmp_path / "r", str(tmp_path / "e"))
+    assert made["research"].studies_dir == str(tmp_path / "s")
+    assert made["research"].study_checks_file == str(tmp_path / "c.yaml")
     assert made["calendar"].open().name == "XLON"
     assert (source.history_start, source.overlap_sessions, source.universe_file) == (
         "2001-02-03", 9, str(tmp_path / "u"),

@@ -10,6 +10,7 @@ from pipelines.sensors import (
     experiments,
     experiments_change,
     read_universe,
+    studies_change,
     universe,
     universe_change,
 )
@@ -28,6 +29,7 @@ def settings(tmp_path):
         data_dir=tmp_path / "data",
         results_dir=tmp_path / "results",
         experiments_dir=tmp_path / "experiments",
+        studies_dir=tmp_path / "studies",
         universe_file=tmp_path / "universe.txt",
     )
 
@@ -101,6 +103,15 @@ def test_experiment_files_and_recorded_experiments_become_partitions(instance, s
         path.touch()
     instance.add_dynamic_partitions("experiments", ["gone", "mine"])
     found = experiments_change(instance, default_resources(settings)["research"])
+    assert (found.add, found.delete) == (("recorded",), ("gone",))
+
+
+def test_study_files_and_recorded_studies_become_partitions(instance, settings):
+    for path in (settings.studies_dir / "mine.yaml", settings.results_dir / "recorded_studies" / "recorded.yaml"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    instance.add_dynamic_partitions("studies", ["gone", "mine"])
+    found = studies_change(instance, default_resources(settings)["research"])
     assert (found.add, found.delete) == (("recorded",), ("gone",))
 
 

@@ -180,3 +180,30 @@ def test_an_order_in_pieces_pays_the_same_tiers_as_one_order(pieces):
 
     extra = sum(1 for piece in pieces if piece < 700)  # in the last tier 700 shares reach the minimum
     assert whole <= parts <= whole + extra * Decimal("0.35")
+
+
+@pytest.mark.parametrize("name", ["ibkr_fixed", "ibkr_tiered"])
+@pytest.mark.parametrize("times", [2, 4])
+def test_scaled_costs_are_exactly_so_many_times_the_costs(name, times):
+    """Minimum, cap and every fee: small and large orders, purchases and sales."""
+    plain, scaled = cost_model(name), cost_model(name).scaled(times)
+    for quantity, price in ((100, "25"), (-1000, "0.25"), (-7, "3.99"), (250_000, "11.17")):
+        once = plain.commission(quantity, Decimal(price), date(2010, 3, 1))
+        many = scaled.commission(quantity, Decimal(price), date(2010, 3, 1))
+        parts = ("commission", "exchange", "clearing", "regulatory")
+        assert [getattr(many, part) for part in parts] == [getattr(once, part) * times for part in parts]
+
+
+def test_costs_by_nought_are_said_to_be_none():
+    free = cost_model("ibkr_fixed").scaled(0)
+    assert free.commission(-100, 25, date(2010, 3, 1)).total == 0
+    assert len(free.notices) == 2  # no commissions, no slippage; interest stays
+    assert (free.financing, free.participation) == (
+        cost_model("ibkr_fixed").financing,
+        cost_model("ibkr_fixed").participation,
+    )
+
+
+def test_costs_cannot_be_negative():
+    with pytest.raises(InvalidFillError, match="multiple: -1 is negative"):
+        cost_model("ibkr_fixed").scaled(-1)

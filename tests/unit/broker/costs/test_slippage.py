@@ -77,3 +77,17 @@ def test_no_slippage_is_said_aloud_however_it_is_written(model):
 @pytest.mark.parametrize("model", [BasisPoints(), HalfSpread(), VolumeShare()])
 def test_slippage_needs_no_notice(model):
     assert model.notice is None
+
+
+@pytest.mark.parametrize("model", [BasisPoints(5.0), HalfSpread(2.0), VolumeShare(0.1)])
+def test_scaled_slippage_moves_so_many_times_as_far(model):
+    def moved(one):
+        return one.price(1, 100.0, quantity=10.0, bar_volume=100.0, high=1000.0, low=1.0) - 100.0
+
+    assert moved(model.scaled(4)) == pytest.approx(4 * moved(model))
+    assert moved(model.scaled(0)) == 0.0
+    assert model.scaled(1) == model
+
+
+def test_no_slippage_stays_none():
+    assert NoSlippage().scaled(4) == NoSlippage()

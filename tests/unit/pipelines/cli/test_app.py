@@ -9,6 +9,10 @@ GRID = (
     "optimize --strategy strategies.sma_crossover.SMACrossover --symbols A --start 2020-01-01 --end 2020-02-01"
     " --param-ranges "
 )
+EACH = (
+    "backtest --each --strategy strategies.sma_crossover.SMACrossover --symbols A B --start 2020-01-01"
+    " --end 2020-02-01 "
+)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,17 @@ def _empty_project(tmp_path, monkeypatch):
         ("verify-engine none.yaml", "none.yaml cannot be read"),
         ("backtest --experiment a --engine fsat", 'Did you mean "fast"?'),
         ("compare abc", "compare: needs two ids or more, got 1."),
+        ("backtest --strategy a.B c.D --symbols A --start 2020-01-01 --end 2020-02-01", "2 strategies need --each"),
+        ("backtest --experiment a --each", "--each needs --strategy and --symbols"),
+        ("backtest --experiment a --csv", "--csv has no effect without --each."),
+        (EACH + "--workers 0", "workers: 0 must be at least 1."),
+        (EACH + "--export-csv none/m.csv", "export-csv: there is no folder 'none'."),
+        (EACH + "--name x", "name: 'x' cannot name 2 backtests."),
+        ("compare a b --portfolio parity", "parity"),
+        ("compare a b --window 60", "compare: window has no effect without --portfolio."),
+        ("compare a b --portfolio equal --max-weight 1.5", "portfolio: maximum: 1.5 is wrong"),
+        ("compare a --shortlist", "--shortlist chooses the backtests, 'a' cannot be named too."),
+        ("compare --shortlist", "there is no leaderboard yet"),
         ("show zzz", "zzz"),
         ("sql DELETE", "sql:"),
         ("mlflow --port 0", "port: 0 must be between 1 and 65535."),

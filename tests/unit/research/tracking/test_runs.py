@@ -93,9 +93,9 @@ def test_a_study_has_the_best_and_a_sample_as_children_and_every_value_as_a_cour
     assert run.metrics["trials"] == 40
     assert run.metrics["trials.fail"] == 1
     assert run.metrics["best.sharpe_ratio"] == 3.9
-    assert run.experiment_name == "Lab.Equities.SmaCrossover.SMACrossover"
-    assert run.children[-1].tags["best"] == "true"
-    assert "best" not in run.children[0].tags
+    assert run.experiment_name == "Lab.Equities.Trend.SMACrossover"
+    assert run.tags["best_trial"] == "39"
+    assert (run.step, run.children[0].step) == (40, 0)
 
 
 def test_the_sample_is_the_same_for_the_same_seed_and_another_for_another():
