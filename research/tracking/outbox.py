@@ -116,7 +116,7 @@ class Outbox:
         """One process at a time for a name; two would both look for a run, and both create it.
 
         Raises:
-            StoreUnreachableError: another process has held it for all these seconds.
+            TrackingError: another process has held it for all these seconds.
         """
         self._locks.mkdir(parents=True, exist_ok=True)
         slot = int(hashlib.sha256(name.encode()).hexdigest(), 16) % _LOCKS
@@ -124,7 +124,7 @@ class Outbox:
         with (self._locks / f"{slot}.lock").open("w") as file:
             while not _locked(file.fileno()):
                 if time.monotonic() > end:
-                    raise StoreUnreachableError("outbox: another process is sending this run.")
+                    raise TrackingError("outbox: another process is sending this run.")
                 time.sleep(0.02)
             yield  # closing the file gives the lock back, and so does the end of the process
 
@@ -164,7 +164,7 @@ def sync(outbox: Outbox, place: TrackingPlace) -> SyncReport:
                         sent.append(done)
                     else:
                         refused[key] = done
-    except StoreUnreachableError as error:
+    except TrackingError as error:
         unreachable = str(error)
     return SyncReport(tuple(sent), refused, unreachable, tuple(outbox.pending()))
 
