@@ -40,11 +40,12 @@ def _assemble(settings: Settings, overrides: Mapping[str, Any]) -> dg.Definition
     from pipelines.resources import default_resources, load_quality_settings
     from pipelines.schedules import build_schedules
     from pipelines.sensors import build_sensors
+    from pipelines.study_assets import study_assets
     from warehouse.calendar import get_calendar
 
     updates = update_jobs()
     return dg.Definitions(
-        assets=[*symbol_assets(load_quality_settings(settings.quality_file)), *research_assets()],
+        assets=[*symbol_assets(load_quality_settings(settings.quality_file)), *research_assets(), *study_assets()],
         jobs=[*updates.values(), *research_jobs(), *proof_jobs()],
         schedules=build_schedules(updates, get_calendar(settings.calendar), datetime.now(UTC).date()),
         sensors=[*build_sensors(), *build_automation_sensors()],

@@ -6,7 +6,15 @@ Belongs here: selections. Does not belong here: when they run, what they compute
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pipelines.keys import BACKTESTS, LEADERBOARD, PREFIXES, SYMBOL_ASSETS, symbol_asset_keys
+from pipelines.keys import (
+    BACKTESTS,
+    LEADERBOARD,
+    PREFIXES,
+    STUDIES,
+    SYMBOL_ASSETS,
+    WALK_FORWARD,
+    symbol_asset_keys,
+)
 from warehouse.resolution import Resolution
 
 
@@ -25,12 +33,22 @@ def _update_job(resolution: Resolution) -> UnresolvedAssetJobDefinition:
 
 
 def research_jobs() -> list[UnresolvedAssetJobDefinition]:
-    """`run_backtests` and `rank`."""
+    """`run_backtests`, `run_studies`, `walk_studies_forward` and `rank`."""
     return [
         dg.define_asset_job(
             "run_backtests",
             selection=dg.AssetSelection.assets(BACKTESTS),
             description="Run the chosen experiments.",
+        ),
+        dg.define_asset_job(
+            "run_studies",
+            selection=dg.AssetSelection.assets(STUDIES),
+            description="Run the chosen studies, or go on with them.",
+        ),
+        dg.define_asset_job(
+            "walk_studies_forward",
+            selection=dg.AssetSelection.assets(WALK_FORWARD),
+            description="Repeat the search of the chosen studies window after window and test what it finds.",
         ),
         dg.define_asset_job(
             "rank", selection=dg.AssetSelection.assets(LEADERBOARD), description="Rank the latest results."

@@ -15,7 +15,7 @@ from pipelines.assets import OWNERS
 from pipelines.automation import FOLLOW_CHANGED_INPUTS, FOLLOW_UPDATED_INPUTS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import BACKTESTS, LEADERBOARD, PREFIXES, symbol_asset_key
+from pipelines.keys import BACKTESTS, LEADERBOARD, PREFIXES, STUDIES, symbol_asset_key
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import experiment_partitions
 from pipelines.resources import ResearchResource, WarehouseResource
@@ -189,7 +189,7 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
 
 @dg.asset(
     key=LEADERBOARD,
-    deps=[BACKTESTS],
+    deps=[BACKTESTS, STUDIES],
     group_name="research",
     owners=OWNERS,
     kinds={"python", "parquet"},

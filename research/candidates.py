@@ -35,7 +35,7 @@ class Candidate:
         metrics: figures by the keys of `research.metric_catalog.METRICS`; what is absent is unknown.
         returns: daily, by session; None where they were not kept.
         statistics: figures that only a study has, by the names of `research.leaderboard.STATISTICS`.
-        remarks: one sentence for each check of the study that warned or failed.
+        remarks: one sentence for each check of the study that warned, failed or could not be made.
     """
 
     kind: str
@@ -117,7 +117,7 @@ def _study_candidate(results_dir: Path, record: "StudyRecord") -> Candidate | No
         remarks=tuple(
             f"{one.get('check')}: {one.get('sentence')}"
             for one in assessment.get("findings") or ()
-            if str(one.get("severity")).lower() in {"warn", "warning", "error"}
+            if str(one.get("severity")).lower() != "ok"
         ),
     )
 

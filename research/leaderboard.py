@@ -81,7 +81,7 @@ LEADERBOARD_SCHEMA = pa.schema(
         pa.field("sharpe_ratio", pa.float64()),
         pa.field("sortino_ratio", pa.float64()),
         pa.field("max_drawdown", pa.float64()),
-        pa.field("trades", pa.int64()),
+        pa.field("trades", pa.float64()),  # of a study with folds: the mean of them
         pa.field("win_rate", pa.float64()),
         pa.field("fees", pa.float64()),
         pa.field("probabilistic_sharpe_ratio", pa.float64()),

@@ -92,11 +92,16 @@ def alerts(sentences: Iterable[str]) -> str:
 def cards(figures: Iterable[tuple[str, str, str]]) -> str:
     """Headline figures: label, value, and a line below."""
     shown = "".join(
-        f'<div class="card kpi"><span>{escape(label)}</span><b>{escape(value)}</b>'
+        f'<div class="card kpi"><span>{escape(label)}</span><b{_size(value)}>{escape(value)}</b>'
         f"<i>{escape(below) or '&nbsp;'}</i></div>"
         for label, value, below in figures
     )
     return f'<section class="kpis">{shown}</section>'
+
+
+def _size(value: str) -> str:
+    """Words need more room than figures."""
+    return ' class="words"' if value.replace(" ", "").isalpha() else ""
 
 
 def beside(*parts: str) -> str:

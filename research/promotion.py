@@ -19,7 +19,8 @@ from research.result import page_text
 from research.study.records import StudyRecord
 from warehouse.files import write_bytes
 
-PASSED, UNKNOWN, FAILED, WARNED = "pass", "unknown", "error", "warn"
+UNKNOWN, FAILED = "unknown", "error"
+"""What a finding may be that is not `ok` or `warn`."""
 
 
 class RefusedError(StudyError):
@@ -56,9 +57,7 @@ def gate(study: str, findings: Sequence[Mapping[str, Any]], override_reason: str
         raise RefusedError(f"override: the reason for promoting {study} must be said in words.")
     failing = [one for one in findings if blocks(one)]
     if failing and override_reason is None:
-        named = ", ".join(
-            f"{one['check']} ({'unknown' if one['severity'] == UNKNOWN else 'failed'})" for one in failing
-        )
+        named = ", ".join(f"{one['check']} {'unknown' if one['severity'] == UNKNOWN else 'failed'}" for one in failing)
         raise RefusedError(
             f"{study} is not promoted: {named}; see its assessment for what each one means.",
             tuple(str(one["check"]) for one in failing),
@@ -68,7 +67,8 @@ def gate(study: str, findings: Sequence[Mapping[str, Any]], override_reason: str
 
 def blocks(finding: Mapping[str, Any]) -> bool:
     """Whether a finding stands in the way: it failed, or is unknown where failing would be an ERROR."""
-    raise NotImplementedError
+    severity = str(finding["severity"]).lower()
+    return severity == FAILED or (severity == UNKNOWN and bool(finding.get("blocking", True)))
 
 
 def promote(record: StudyRecord, *, experiments_dir: Path, override_reason: str | None = None) -> Path:

@@ -121,24 +121,35 @@ _METRICS = {
     "fees": "DOUBLE",
 }
 
-_STUDIES = {
-    "study": "VARCHAR",
-    "strategy": "VARCHAR",
-    "direction": "VARCHAR",
-    "trials": "BIGINT",
-    "best_value": "DOUBLE",
-    "best_params": "JSON",
-    "created_at": "TIMESTAMPTZ",
+_STUDY_KEYS = {
+    "name": "VARCHAR",
+    "state": "VARCHAR",
+    "specification": "JSON",
+    "sampler": "VARCHAR",
+    "directions": "VARCHAR[]",
+    "trials_run": "BIGINT",
+    "verified": "BIGINT",
+    "best": "JSON",
+    "hold_out": "JSON",
+    "seconds": "DOUBLE",
+    "created_at": "VARCHAR",
+    "updated_at": "VARCHAR",
 }
 
 _TRIALS = {
-    "study": "VARCHAR",
-    "trial": "BIGINT",
+    "number": "BIGINT",
     "state": "VARCHAR",
     "value": "DOUBLE",
-    "params": "JSON",
+    '"values"': "DOUBLE[]",
+    "plain_value": "DOUBLE",
+    "penalty": "DOUBLE",
+    "reason": "VARCHAR",
+    "params": "VARCHAR",
+    "metrics": "VARCHAR",
+    "engine": "VARCHAR",
+    "seconds": "DOUBLE",
     "started_at": "TIMESTAMPTZ",
-    "ended_at": "TIMESTAMPTZ",
+    "finished_at": "TIMESTAMPTZ",
 }
 
 # Directory names repeat columns: DuckDB skips files by them (12 ms instead of 400 ms for one symbol of 500),
@@ -147,6 +158,10 @@ _HIVE = "hive_partitioning=true, hive_types={'resolution': VARCHAR, 'symbol': VA
 
 _RESULT_OPTIONS = (
     "format='unstructured', columns={" + ", ".join(f"'{key}': '{kind}'" for key, kind in _RESULT_KEYS.items()) + "}"
+)
+
+_STUDY_OPTIONS = (
+    "format='unstructured', columns={" + ", ".join(f"'{key}': '{kind}'" for key, kind in _STUDY_KEYS.items()) + "}"
 )
 
 _ADJUSTED_PRICES = ", ".join(
@@ -188,8 +203,12 @@ def view_definitions(data: Path, results: Path, *, live: bool) -> dict[str, str]
             _files("read_json", results.resolve(), "backtests/[!.]*.json", _RESULT_OPTIONS, live=live)
         ),
         **{name: of_backtests(name) for name in _BACKTEST_TABLES},
-        "studies": _nothing(_STUDIES),
-        "trials": _nothing(_TRIALS),
+        "studies": _studies(
+            _files("read_json", results.resolve(), "studies/[!.]*/study.json", _STUDY_OPTIONS, live=live)
+        ),
+        "trials": _trials(
+            _files("read_parquet", results.resolve(), "studies/[!.]*/trials.parquet", "filename=true", live=live)
+        ),
     }
 
 
@@ -234,6 +253,35 @@ def _backtests(source: str) -> str:
                TRY_CAST(created_at AS TIMESTAMPTZ) AS created_at,
                specification, metrics
         FROM ({_nothing(_RESULT_KEYS)} UNION ALL BY NAME SELECT * FROM {source})"""
+
+
+def _studies(source: str) -> str:
+    """One row a study: what was searched, how far it is, and its best trial."""
+    return f"""
+        SELECT name AS study, state,
+               specification -> 'experiment' ->> 'strategy' AS strategy,
+               TRY_CAST(specification -> 'experiment' -> 'symbols' AS VARCHAR[]) AS symbols,
+               specification ->> 'objective' AS objective,
+               directions[1] AS direction, sampler,
+               trials_run AS trials, verified,
+               TRY_CAST(best ->> 'number' AS BIGINT) AS best_trial,
+               TRY_CAST(best ->> 'value' AS DOUBLE) AS best_value,
+               best -> 'params' AS best_params,
+               best -> 'metrics' AS best_metrics,
+               TRY_CAST(hold_out ->> 'looked_at' AS TIMESTAMPTZ) AS hold_out_looked_at,
+               seconds,
+               TRY_CAST(created_at AS TIMESTAMPTZ) AS created_at,
+               TRY_CAST(updated_at AS TIMESTAMPTZ) AS updated_at,
+               specification
+        FROM ({_nothing(_STUDY_KEYS)} UNION ALL BY NAME SELECT * FROM {source})"""
+
+
+def _trials(source: str) -> str:
+    """One row a trial, with the study's name from its path."""
+    return f"""
+        SELECT parse_path(filename)[-2] AS study, number AS trial, state, value, "values", plain_value, penalty,
+               reason, params::JSON AS params, metrics::JSON AS metrics, engine, seconds, started_at, finished_at
+        FROM ({_nothing({**_TRIALS, "filename": "VARCHAR"})} UNION ALL BY NAME SELECT * FROM {source})"""
 
 
 def _nothing(columns: Mapping[str, str]) -> str:

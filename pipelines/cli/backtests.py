@@ -272,9 +272,11 @@ def verify_engine(experiment: str, /) -> int:
 
 
 def leaderboard() -> int:
-    """Rank the latest backtest of every experiment."""
+    """Rank the latest backtest of every experiment and the best trial of every study."""
+    from pipelines.resources import default_resources
     from pipelines.runs import materialize_leaderboard, open_instance
 
+    default_resources(load_settings())["research"].ranking()  # a wrong file is refused before anything runs
     with open_instance() as instance, progress_bar("leaderboard", 1) as move:
         outcome = materialize_leaderboard(instance, on_progress=move)
     if outcome.success:

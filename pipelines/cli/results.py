@@ -19,9 +19,8 @@ _HEADLINES = {
 _RANKED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown", "trades")
 _STATISTICS = {
     "probabilistic_sharpe_ratio": "PSR", "deflated_sharpe_ratio": "DSR", "probability_of_backtest_overfitting": "PBO",
-    "trials": "trials", "trials_on_symbols": "trials ever",
+    "trials": "study trials", "trials_on_symbols": "trials ever",
 }  # fmt: skip
-UNKNOWN_CELL = "unknown"
 _EVENTS_SHOWN = 10
 
 
@@ -82,7 +81,7 @@ def print_leaderboard(results_dir: Path) -> None:
             f"{row['score']:.1f}",
             *(f"{row[f'score_{part}']:.1f}" for part in parts),
             *(format_metric(key, row[key]) for key in _RANKED),
-            *(UNKNOWN_CELL if row[key] is None else f"{row[key]:.3g}" for key in known),
+            *(_statistic(row[key]) for key in known),
         ]
         for row in ranked
     ]
@@ -94,6 +93,13 @@ def print_leaderboard(results_dir: Path) -> None:
         say(f"{row['name']}: {gates}; {place}")
         for remark in row["remarks"]:
             say(f"{row['name']}: {remark}")
+
+
+def _statistic(value: float | None) -> str:
+    """A probability or a number of trials."""
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{100 * value:.1f} %"
 
 
 def _print_events(result: "BacktestResult") -> None:

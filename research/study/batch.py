@@ -4,6 +4,7 @@ Belongs here: the batch file, the studies it means, the criteria, the table of r
 (see `run`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -153,8 +154,6 @@ def batch_table(records: Sequence[StudyRecord], criteria: Mapping[str, Criterion
 
 
 def _row(record: StudyRecord, criteria: Mapping[str, Criterion]) -> dict[str, Any]:
-    import json  # noqa: PLC0415
-
     best, experiment = record.best, record.page["specification"]["experiment"]
     reasons = ["No trial has a value."] if best is None else rejections(best["metrics"], criteria)
     return {

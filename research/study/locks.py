@@ -1,4 +1,4 @@
-"""Who coordinates a study in a folder: at most one process.
+"""Who coordinates a study in a folder: at most one process, unless a database keeps them apart.
 
 Belongs here: a lock that ends with its process, whatever ends it. Does not belong here: locks of a database (see
 `storage`).
@@ -16,8 +16,8 @@ _NAME = ".coordinator"
 
 
 @contextmanager
-def coordinates(folder: Path) -> Iterator[None]:
-    """Hold a study's folder; the system lets go of it when the process ends.
+def coordinates(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a study's folder, alone or `shared`; the system lets go of it when the process ends.
 
     Raises:
         StudyError: another process holds it.
@@ -26,7 +26,7 @@ def coordinates(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StudyError(f"{folder.name}: another process is running this study.") from None
         yield
@@ -41,7 +41,7 @@ def is_held(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:

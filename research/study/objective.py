@@ -73,19 +73,31 @@ class Objective:
         limits |= {"turnover": self.penalties.max_turnover}
         return tuple(dict.fromkeys([*self.terms, *(name for name, limit in limits.items() if limit is not None)]))
 
-    def score(self, metrics: Mapping[str, float | None]) -> Score:
-        """The value of a trial, or why it has none."""
-        found = {name: metrics.get(name) for name in self.terms}
-        missing = [name for name, value in found.items() if value is None or not math.isfinite(value)]
-        if missing:
-            return Score(None, None, 0.0, f"{missing[0]} cannot be computed")
-        plain = math.fsum(weight * (found[name] or 0.0) for name, weight in self.terms.items())
+    def plain(self, metrics: Mapping[str, float | None]) -> tuple[float | None, str | None]:
+        """The value before penalties, or None and why there is none."""
+        total: list[float] = []
+        for name, weight in self.terms.items():
+            value = metrics.get(name)
+            if value is None or not math.isfinite(value):
+                return None, f"{name} cannot be computed"
+            total.append(weight * value)
+        return math.fsum(total), None
+
+    def penalised(self, plain: float | None, metrics: Mapping[str, float | None], reason: str | None = None) -> Score:
+        """The value after penalties; `reason` says why there is no plain one."""
+        if plain is None:
+            return Score(None, None, 0.0, reason)
         missed = list(self._missed(metrics))
         if not missed:
             return Score(plain, plain, 0.0, None)
         penalty = self.penalties.weight * math.fsum(part for part, _ in missed) * max(1.0, abs(plain))
         value = plain + penalty if self.better is Better.LOWER else plain - penalty
-        return Score(value, plain, penalty, "; ".join(reason for _, reason in missed))
+        return Score(value, plain, penalty, "; ".join(why for _, why in missed))
+
+    def score(self, metrics: Mapping[str, float | None]) -> Score:
+        """The value of a trial, or why it has none."""
+        plain, reason = self.plain(metrics)
+        return self.penalised(plain, metrics, reason)
 
     def _missed(self, metrics: Mapping[str, float | None]) -> Iterator[tuple[float, str]]:
         """By what part of itself each limit is missed, and a few words for it; wholly where nobody can tell."""

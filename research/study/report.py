@@ -57,18 +57,22 @@ def headline(view: StudyView) -> str:
     )
     if view.findings is None:
         return f"{found} The study was not assessed: nothing says yet whether that is more than luck."
-    failed, warned = (_named(view.findings, severity) for severity in ("error", "warn"))
-    if failed:
-        return f"{found} It does not stand up: {', '.join(failed)} failed{_and_warned(warned)}."
-    if warned:
-        return f"{found} No check failed, {', '.join(warned)} warned."
     if not view.findings:
         return f"{found} The assessment made no check."
-    return f"{found} Every check passed."
+    return f"{found} {_verdicts(view.findings)}"
 
 
-def _and_warned(warned: Sequence[str]) -> str:
-    return f", {', '.join(warned)} warned" if warned else ""
+def _verdicts(findings: Sequence[Finding]) -> str:
+    """What failed first; that nothing did is only said where everything was measured."""
+    failed, warned, unknown = (_named(findings, kind) for kind in ("error", "warn", "none"))
+    clauses = [
+        *([f"{', '.join(failed)} failed"] if failed else []),
+        *([f"{', '.join(warned)} warned"] if warned else []),
+        *([f"{', '.join(unknown)} could not be measured"] if unknown else []),
+    ]
+    if not clauses:
+        return "Every check passed."
+    return f"{'It does not stand up: ' if failed else 'No check failed, '}{', '.join(clauses)}."
 
 
 def _named(findings: Sequence[Finding], severity: str) -> list[str]:
@@ -79,6 +83,8 @@ def _alerts(view: StudyView) -> Iterator[str]:
     for one in view.findings or ():
         if _verdict(one.severity)[0] == "error":
             yield one.sentence
+    if view.trials_since:
+        yield f"{view.trials_since} trials were run after the assessment, which does not count them."
     lost = sum(trial.state not in (COMPLETE, "pruned") for trial in view.trials)
     if lost:
         yield f"{lost} of {len(view.trials)} trials failed and have no value."
@@ -247,6 +253,9 @@ def _hold_out(view: StudyView) -> str:
         (METRICS[key].label, format_metric(key, best.metrics.get(key)), format_metric(key, found[key])) for key in keys
     ]
     note = f"Looked at once, at {view.hold_out['looked_at']}."
+    later = len(view.trials) - int(view.hold_out.get("trials", len(view.trials)))
+    if later > 0:
+        note += f" {later} trials were run after that, maybe steered by it: it proves nothing any more."
     return table_card(title, ["Figure", "search", "hold-out"], rows, note=note)
 
 
@@ -314,7 +323,8 @@ def _trials(view: StudyView) -> str:
     if not shown:
         return ""
     names = view.varied()
-    known = [key for key in _TABLE_METRICS if any(trial.metrics.get(key) is not None for trial in shown)]
+    other = [key for key in _TABLE_METRICS if METRICS[key].label != view.objective]
+    known = [key for key in other if any(trial.metrics.get(key) is not None for trial in shown)]
     columns = ["trial", *names, view.objective, *(METRICS[key].label for key in known)]
     rows = [
         [

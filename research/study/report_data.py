@@ -63,11 +63,17 @@ def study_view(results: Path, name: str) -> StudyView:
         findings=read_findings(assessment),
         statistics=_statistics(results, record, walk),
         assessed_at=None if assessment is None else assessment.get("made_at"),
+        trials_since=0 if assessment is None else _trials_since(record, assessment),
         curves=[*_walk_curves(walk), *_hold_out_curves(record)],
         windows=() if walk is None else walk.windows,
         hold_out=record.page.get("hold_out"),
         provenance=_provenance(record, specification),
     )
+
+
+def _trials_since(record: StudyRecord, assessment: Mapping[str, Any]) -> int:
+    run = int(record.page["trials_run"])
+    return max(0, run - int(assessment.get("trials_run", run)))
 
 
 def objective_label(specification: StudySpecification) -> str:
@@ -140,7 +146,7 @@ def _provenance(record: StudyRecord, specification: StudySpecification) -> dict[
         "Fixed parameters": ", ".join(f"{key} = {value}" for key, value in experiment.params.items()) or "the defaults",
         "Space": specification.space if isinstance(specification.space, str) else json.dumps(specification.space),
         "Objective": "; ".join(specification.objectives),
-        "Penalties": specification.penalties.model_dump_json(),
+        "Penalties": _penalties(specification),
         "Folds": f"{specification.folds}, {specification.fold_value}",
         "Seed": specification.seed,
         "Data versions": ", ".join(
@@ -149,6 +155,14 @@ def _provenance(record: StudyRecord, specification: StudySpecification) -> dict[
         or None,
         **kept,
     }
+
+
+def _penalties(specification: StudySpecification) -> str:
+    limits = specification.penalties.model_dump(exclude_none=True, exclude={"weight"})
+    if not limits:
+        return "none"
+    told = ", ".join(f"{name} {limit}" for name, limit in limits.items())
+    return f"{told}; weight {specification.penalties.weight:g}"
 
 
 # ---------------------------------------------------------------- out of sample

@@ -144,7 +144,7 @@ def out_of_sample(curves: Sequence[Curve]) -> Any:  # noqa: ANN401
         for start in curve.starts:
             figure.add_vline(x=start, line={"color": SOFT, "width": 0.6, "dash": "dot"})
     figure.add_hline(y=1.0, line={"color": INK, "width": 0.6})
-    figure.update_layout(hovermode="x unified", yaxis_title="growth of 1")
+    figure.update_layout(hovermode="x unified", yaxis_title="growth of 1", showlegend=True)
     return figure
 
 

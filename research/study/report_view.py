@@ -58,9 +58,11 @@ class StudyView:
         findings: of the assessment; None when the study was not assessed.
         statistics: figures of the assessment by name; None where unknown.
         assessed_at: when.
+        trials_since: trials that were run after that.
         curves: out-of-sample, as far as there are some.
         windows: rows of the walk-forward's windows.
-        hold_out: `looked_at` (None: nobody has) and `metrics`; None when the study kept no hold-out.
+        hold_out: `looked_at` (None: nobody has), `metrics` and the `trials` there were then; None when the study kept
+            no hold-out.
         provenance: what was run, name and value.
     """
 
@@ -73,6 +75,7 @@ class StudyView:
     findings: Sequence[Finding] | None = None
     statistics: Mapping[str, Any] = field(default_factory=dict)
     assessed_at: str | None = None
+    trials_since: int = 0
     curves: Sequence[Curve] = ()
     windows: Sequence[Mapping[str, Any]] = ()
     hold_out: Mapping[str, Any] | None = None

@@ -76,6 +76,9 @@ class StudySpecification(BaseModel):
         default=5_000, ge=0, description="Largest grid that auto tries wholly on the kernel, beyond n_trials"
     )
     folds: int = Field(default=1, ge=1, le=1_000, description="Sub-periods, each a backtest of its own")
+    warmup_bars: int = Field(
+        default=500, ge=0, le=100_000, description="Bars before a fold that only warm declared indicators up"
+    )
     fold_value: Literal["mean", "worst", "median"] = Field(default="mean", description="What the folds come to")
     pruner: Literal["median", "none"] = Field(default="median", description="Acts where there are several folds")
     pruning: Pruning = Field(default_factory=Pruning, description="Settings of the median pruner")

@@ -4,14 +4,19 @@ Belongs here: trials on the kernel where it can run them exactly, on the fast en
 which parameters are tried (see `grid`).
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from research.daily import session_closes
 from research.engine import PreparedRun, limits_of, replay
 from research.engine.choice import Engine
 from research.engine.kernel import Kernel, ineligible
+from research.engine.kernel.figures import FIGURES
 from research.experiment import Experiment
 from research.metrics import Scale, activity_metrics, return_metrics, trade_metrics
 from research.run_output import RunOutput
@@ -58,13 +63,37 @@ def _measured(prepared: PreparedRun, metric: str) -> float | None:
 
 def figure(experiment: Experiment, output: RunOutput, metric: str) -> float | None:
     """One figure of a finished run, as `evaluate` measures it."""
+    return figures(experiment, output)[metric]
+
+
+def figures(experiment: Experiment, output: RunOutput, since: int = 0) -> dict[str, float | None]:
+    """Every figure of a finished run that is a number and needs no benchmark, as `evaluate` measures it.
+
+    Sessions before number `since` are not measured; nothing may have filled in them.
+    """
     closes, scale = session_closes(output.equity), Scale(experiment.annualization, experiment.risk_free)
+    equity, start = output.equity, output.starting_cash
+    if since:
+        start = float(closes.iloc[since - 1])
+        closes = closes.iloc[since:]
+        equity = equity.filter(pc.greater_equal(equity["session"], pa.scalar(closes.index[0].date())))
     sessions = len(closes)
-    measured = (
-        return_metrics(closes, output.starting_cash, scale)
-        | activity_metrics(output.equity, output.fills, scale, sessions)
-        | trade_metrics(output.trades, sessions, scale)
-    )
-    money = {"final_equity": output.final_equity, "net_profit": output.final_equity - output.starting_cash}
-    value = (dict(measured.values) | money).get(metric)
-    return None if value is None else float(value)
+    trades = trade_metrics(output.trades, sessions, scale)
+    measured = return_metrics(closes, start, scale) | activity_metrics(equity, output.fills, scale, sessions) | trades
+    earned = trades.values["gross_profit"]
+    money = {
+        "final_equity": output.final_equity,
+        "net_profit": output.final_equity - start,
+        "open_profit": sum(output.open_trades["net_profit"].to_pylist()),
+        "fees": output.commission,
+        "slippage": output.slippage,
+        "financing": sum(equity["financing"].to_pylist()) if since else output.financing,
+        "fees_to_gross_profit": output.commission / earned if earned is not None and earned > 0.0 else None,
+    }
+    found = dict(measured.values) | money
+    return {name: _number(found.get(name)) for name in FIGURES}
+
+
+def _number(value: object) -> float | None:
+    number = float(value) if isinstance(value, int | float) else math.nan
+    return number if math.isfinite(number) else None

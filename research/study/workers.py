@@ -1,29 +1,206 @@
-"""Processes of this machine that run trials.
+"""What runs trials: this process, processes of this machine, or a cluster.
 
-Belongs here: starting them, and ending them whatever happens. Does not belong here: what they run (see `grid`), other
-machines.
+Belongs here: starting and ending workers, getting work to them, replacing those that are lost. Does not belong here:
+what a trial is (see `evaluate`), which are run (see `sampling`).
 """
 
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+from research.engine import PreparedRun, limits_of, strategy_of
+from research.errors import StudyError
+from research.experiment import Experiment
+from research.study.bars_file import Parcel
+from research.study.evaluate import Bounds, Evaluator
+from research.study.outcome import StudyTrial
+from research.study.specification import StudySpecification
+from warehouse.calendar import get_calendar
+
+_CONNECT_SECONDS = 30
+_ONE_AT_A_TIME = threading.Lock()
+"""Runs share random seeds and working memory of their process: threads of one worker take turns."""
+
+Points = Sequence[tuple[int, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker must know of a search; equal when the key is, which names everything in it."""
+
+    key: str
+    experiment: Experiment = field(compare=False)
+    specification: StudySpecification = field(compare=False)
+
+
+class Workers(Protocol):
+    """What runs parts of a batch side by side."""
+
+    count: int
+    replaceable: bool  # whether lost workers can be replaced, and slow ones ended
+
+    def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
+        """Start on some points."""
+
+    def replace(self) -> None:
+        """End every worker and take new ones."""
+
+    def abandon(self) -> None:
+        """Leave what is being run undone."""
+
+
+class GivenWorkers:
+    """An executor that somebody else starts and ends."""
+
+    replaceable = False
+
+    def __init__(self, executor: Executor, count: int, parcel: Parcel) -> None:
+        self.count = count
+        self._executor, self._parcel = executor, parcel
+
+    def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
+        """Start on some points."""
+        return self._executor.submit(run_points, job, self._parcel, points, bounds)
+
+    def replace(self) -> None:
+        """Not these."""
+        raise StudyError("workers: one ended before its trials were done; was it killed or short of memory?")
+
+    def abandon(self) -> None:
+        """What runs, runs on for nothing; the executor is another's."""
+
+
+class PoolWorkers:
+    """Processes of this machine; new ones in place of a pool that broke."""
+
+    replaceable = True
+
+    def __init__(self, count: int, parcel: Parcel) -> None:
+        self.count = count
+        self._parcel = parcel
+        self._pool = _new_pool(count)
+
+    def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
+        """Start on some points."""
+        return self._pool.submit(run_points, job, self._parcel, points, bounds)
+
+    def replace(self) -> None:
+        """End every process and start others."""
+        self.end(at_once=True)
+        self._pool = _new_pool(self.count)
+
+    def abandon(self) -> None:
+        """End the processes at once."""
+        self.end(at_once=True)
+
+    def end(self, *, at_once: bool) -> None:
+        """End the processes."""
+        if at_once:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ClusterWorkers:
+    """The workers of a Dask scheduler, which replaces lost ones by itself."""
+
+    replaceable = False
+
+    def __init__(self, client: Any, parcel: Parcel) -> None:  # noqa: ANN401 (Dask has no types)
+        self.count = max(1, sum(client.nthreads().values()))
+        self._executor = client.get_executor(pure=False, retries=2)
+        # the bytes go to each worker once, whatever the number of parts, and stay while this is referred to
+        self._parcel = client.scatter(parcel.with_content(), broadcast=True, hash=True)
+
+    def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
+        """Start on some points."""
+        future: Future[list[StudyTrial]] = self._executor.submit(run_points, job, self._parcel, points, bounds)
+        return future
+
+    def replace(self) -> None:
+        """Dask has tried other workers already."""
+        raise StudyError("cluster: the workers that took a trial were lost; are they short of memory?")
+
+    def abandon(self) -> None:
+        """What runs, runs on for nothing; what waits is cancelled with its future."""
+
+
+@contextmanager
+def pool_workers(count: int, parcel: Parcel) -> Iterator[PoolWorkers]:
+    """Processes that are gone afterwards; at once when the block is left by an exception."""
+    workers = PoolWorkers(count, parcel)
+    try:
+        yield workers
+    except BaseException:
+        workers.end(at_once=True)
+        raise
+    workers.end(at_once=False)
+
+
+@contextmanager
+def cluster_workers(address: str, parcel: Parcel) -> Iterator[ClusterWorkers]:
+    """The workers of the scheduler at an address such as `tcp://host:8786`.
+
+    Raises:
+        StudyError: there is no scheduler, or it has no worker.
+    """
+    try:
+        import distributed  # noqa: PLC0415 (an optional package, and a slow one)
+    except ImportError:
+        raise StudyError(f"cluster: {address} needs the package distributed.") from None
+    try:
+        client: Any = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise StudyError(f"cluster: there is no scheduler at {address!r} ({error}).") from None
+    with client:
+        if not client.nthreads():
+            raise StudyError(f"cluster: the scheduler at {address} has no worker.")
+        yield ClusterWorkers(client, parcel)
+
+
+def given_workers(executor: Executor, count: int, parcel: Parcel) -> Workers:
+    """An executor that somebody else has started; one of Dask's gets the bars as bytes."""
+    client = getattr(executor, "_client", None)
+    if client is not None and type(executor).__module__.startswith("distributed"):
+        return ClusterWorkers(client, parcel)
+    return GivenWorkers(executor, count, parcel)
+
+
+def run_points(job: Job, parcel: Parcel, points: Points, bounds: Bounds) -> list[StudyTrial]:
+    """A worker's work: some points, one after the other."""
+    with _ONE_AT_A_TIME:
+        evaluator = _evaluator(job, parcel)
+        return [evaluator.trial(number, point, bounds) for number, point in points]
+
+
+@lru_cache(maxsize=2)
+def _evaluator(job: Job, parcel: Parcel) -> Evaluator:
+    """What does not depend on the point; made once a worker."""
+    strategy, params = strategy_of(job.experiment)
+    prepared = PreparedRun(
+        experiment=job.experiment,
+        strategy=strategy,
+        params=params,
+        limits=limits_of(job.experiment, strategy, params),
+        costs=job.experiment.costs.build(),
+        calendar=get_calendar(job.experiment.calendar),
+        bars=parcel.open(),
+    )
+    return Evaluator(prepared, job.specification)
 
 
 @contextmanager
 def local_workers(count: int) -> Iterator[Executor]:
-    """An executor of `count` processes, which are gone afterwards; at once when the block is left by an exception.
-
-    The processes are new ones, not forks: a fork inherits locks that threads of Arrow or DuckDB hold.
-    """
-    context = multiprocessing.get_context("spawn")
+    """An executor of `count` processes, which are gone afterwards; at once when the block is left by an exception."""
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(count, mp_context=context)
+    pool = _new_pool(count)
     try:
-        with _interrupts_ignored():
-            pool.submit(int)  # starts the processes
         yield pool
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:
@@ -31,6 +208,14 @@ def local_workers(count: int) -> Iterator[Executor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _new_pool(count: int) -> ProcessPoolExecutor:
+    """New processes, not forks: a fork inherits locks that threads of Arrow or DuckDB hold."""
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    with _interrupts_ignored():
+        pool.submit(int)  # starts the processes
+    return pool
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from research.metrics import Scale, activity_metrics, return_metrics, trade_metr
 from research.run_output import RunOutput
 from research.sensitivity import since
 from research.walkforward import files
+from research.walkforward.drift import drift
 from research.walkforward.fold import Fold, stitched, summary
 from research.walkforward.warmup import closed, run_from
 from research.walkforward.windows import Schedule, WalkForwardSettings, Window
@@ -75,6 +76,7 @@ class WalkForward:
         objective: see `Objective`.
         identity: everything that decides what the search finds, plain JSON types.
         higher: whether more of the objective is better.
+        varied: parameters that are searched.
     """
 
     name: str
@@ -85,6 +87,7 @@ class WalkForward:
     objective: Objective
     identity: Mapping[str, Any]
     higher: bool = True
+    varied: tuple[str, ...] = ()
 
 
 def run_windows(
@@ -243,7 +246,9 @@ def figures(experiment: Experiment, output: RunOutput) -> dict[str, float | None
         "slippage": float(output.slippage),
         "financing": float(output.financing),
     }
-    return {**found, **money}
+    earned = found.get("gross_profit")
+    share = money["fees"] / earned if earned is not None and earned > 0.0 else None
+    return {**found, **money, "fees_to_gross_profit": share}
 
 
 # ---------------------------------------------------------------- identity and page
@@ -284,6 +289,7 @@ def _page(
         "notes": [*walk.schedule.notes, *_remarks(folds)],
         "summary": summary(folds),
         "metrics": dict(curve.metrics),
+        "drift": drift(folds, walk.varied),
         "windows": [files.fold_page(fold) for fold in folds],
     }
     return page, folds, curve

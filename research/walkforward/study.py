@@ -94,6 +94,7 @@ def of_study(
         objective=scored(objective),
         identity=specification.determining() | {"n_trials": specification.n_trials},
         higher=objective.better is not Better.LOWER,
+        varied=SearchSpace.of(prepared.strategy, prepared.experiment.params, specification.space).names,
     )
 
 

@@ -6,7 +6,7 @@ summed in the order in which the libraries sum. Does not belong here: what a fig
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,9 @@ _OF_RETURNS: Final = frozenset(
     }
 )  # fmt: skip
 _OF_MONEY: Final = frozenset({"sessions", "fills", "final_equity", "net_profit", "fees", "slippage", "financing"})
+
+QUICK: Final = _OF_RETURNS | _OF_TRADES | _OF_ACTIVITY | _OF_MONEY
+"""The figures that compiled code measures; the others take some milliseconds a run."""
 
 FIGURES: Final = frozenset(name for name, info in METRICS.items() if info.unit is not Unit.DATE) - _OF_BENCHMARK
 """Every figure a run can be asked for: all that are numbers and need no benchmark."""
@@ -88,10 +91,23 @@ class Session:
         )
 
 
-def figures_of(
-    session: Session, fills: machine.Records, bookings: machine.Records, met: Integers, names: Sequence[str]
+def figures_of(  # noqa: PLR0917 (the records of a run)
+    session: Session,
+    fills: machine.Records,
+    bookings: machine.Records,
+    met: Integers,
+    names: Sequence[str],
+    since: int = 0,
 ) -> dict[str, float | None]:
     """Figures by name, None where there is none to give.
+
+    Args:
+        session: what all runs share.
+        fills: of the run; none before session number `since`.
+        bookings: of the run.
+        met: symbols in the order in which the broker met them.
+        names: figures asked for.
+        since: number of the first session that is measured; those before it only warmed indicators up.
 
     Raises:
         ResearchError: a figure needs a benchmark, is no number or does not exist.
@@ -102,6 +118,15 @@ def figures_of(
     asked, span = set(names), session.prices.shape[1]
     equity, gross = np.empty(span), np.empty(span if asked & _OF_ACTIVITY else 0)
     _curve(session.cash, session.prices, fills, bookings, met, equity, gross)
+    if since:
+        tick = int(session.closes[since - 1]) + 1
+        session = replace(
+            session,
+            cash=float(equity[tick - 1]),
+            days=session.days[since:],
+            closes=session.closes[since:] - tick,
+        )
+        equity, gross, bookings = equity[tick:], gross[tick:], bookings[bookings["tick"] >= tick]
     found: dict[str, float | None] = {}
     if asked & _OF_RETURNS:
         found |= _return_figures(session, equity)
@@ -114,6 +139,14 @@ def figures_of(
     if not asked <= found.keys():
         found |= _other_figures(session, equity)
     return {name: found[name] for name in names}
+
+
+def closes_of(session: Session, fills: machine.Records, bookings: machine.Records, met: Integers) -> Floats:
+    """Equity at the close of every session."""
+    equity = np.empty(session.prices.shape[1])
+    _curve(session.cash, session.prices, fills, bookings, met, equity, np.empty(0))
+    closes: Floats = equity[session.closes]
+    return closes
 
 
 def _return_figures(session: Session, equity: Floats) -> dict[str, float | None]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from research.clock import Clock, clock_of
 from research.engine.kernel import machine
 from research.engine.kernel.declared import Declared
-from research.engine.kernel.figures import Session, figures_of
+from research.engine.kernel.figures import Session, closes_of, figures_of
 from research.engine.kernel.market import Market, models, terms_of
 from research.errors import ResearchError
 from risk.limits import Limits
@@ -121,15 +121,21 @@ class KernelRun:
     final_value: float
     session: Session
 
-    def metrics(self, names: Sequence[str]) -> dict[str, float | None]:
+    def metrics(self, names: Sequence[str], since: int = 0) -> dict[str, float | None]:
         """Figures by their names in `research.metric_catalog`, None where there is none to give.
+
+        Sessions before number `since` are not measured; nothing may have filled in them.
 
         Raises:
             ResearchError: a figure needs a benchmark or is no number, or the run is uncertain.
         """
         if self.uncertain is not None:
             raise ResearchError(f"figures of a run that ended early: {self.uncertain}")
-        return figures_of(self.session, self.fills, self.bookings, self.met, names)
+        return figures_of(self.session, self.fills, self.bookings, self.met, names, since)
+
+    def closes(self) -> npt.NDArray[np.float64]:
+        """Equity at the close of every session."""
+        return closes_of(self.session, self.fills, self.bookings, self.met)
 
 
 class Kernel:

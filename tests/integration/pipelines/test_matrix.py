@@ -10,11 +10,13 @@ import yaml
 from pipelines import backtesting
 from pipelines.backtesting import BacktestOrder, order_takers
 from pipelines.cli.app import run
+from pipelines.cli.portfolios import shortlisted
 from pipelines.errors import PipelineError
 from pipelines.keys import SYMBOL_ASSETS
-from pipelines.runs import Outcome, materialize_experiments, materialize_symbols
+from pipelines.runs import Outcome, materialize_experiments, materialize_leaderboard, materialize_symbols
 from research.errors import IneligibleError
 from research.experiment import load_experiment
+from research.leaderboard import leaderboard_file
 from research.result import CIRCUMSTANCES, TABLES, load_result
 
 pytestmark = pytest.mark.integration
@@ -106,6 +108,20 @@ def test_an_error_with_arguments_of_its_own_survives_the_way_back():
     error = pickle.loads(pickle.dumps(IneligibleError("kernel", "x", "it has timers")))  # noqa: S301
     assert str(error) == "engine: kernel cannot run x: it has timers"
     assert error.why == "it has timers"
+
+
+def test_the_ranking_file_of_the_settings_is_the_leaderboards(desk):
+    names = ["quick4", "quick5", "quick6"]
+    backtest(desk, *names)
+    rules = desk.folder / "ranking.yaml"
+    rules.write_text("shortlist: {most: 2, minimum_score: 0, correlation: 1.0}\nweights: {sharpe: 0}\n")
+    ranked = type(desk)(desk.folder, desk.instance, ranking_file=rules)
+    assert materialize_leaderboard(desk.instance, defs=ranked.defs).success
+    rows = pq.read_table(leaderboard_file(desk.settings.results_dir)).to_pylist()
+    assert [row["score_sharpe"] for row in rows] == [0.0] * 3
+    assert [row["left_out"] for row in rows] == [None, None, "the list holds 2 better ones"]
+    ids = shortlisted(desk.settings.results_dir, None, ())
+    assert ids == [row["id"] for row in rows[:2]]
 
 
 def test_strategies_times_symbols_end_in_one_table(tmp_path, monkeypatch, capsys):

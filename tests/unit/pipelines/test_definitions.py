@@ -45,8 +45,10 @@ def test_the_assets(graph):
         "minute/clean_bars",
         "minute/quality_report",
         "minute/raw_bars",
+        "optimization_studies",
         "quality_report",
         "raw_bars",
+        "walk_forward",
     ]
 
 
@@ -71,7 +73,16 @@ def test_the_lineage(graph):
             "minute/quality_report",
             "quality_report",
         ],
-        "leaderboard": ["backtest_results"],
+        "optimization_studies": [
+            "clean_bars",
+            "hourly/clean_bars",
+            "hourly/quality_report",
+            "minute/clean_bars",
+            "minute/quality_report",
+            "quality_report",
+        ],
+        "walk_forward": ["optimization_studies"],
+        "leaderboard": ["backtest_results", "optimization_studies"],
     }
 
 
@@ -81,10 +92,12 @@ def test_the_jobs(repository):
         "rank",
         "reproduce",
         "run_backtests",
+        "run_studies",
         "update_daily",
         "update_hourly",
         "update_minute",
         "verify_engine",
+        "walk_studies_forward",
     ]
 
 
@@ -104,6 +117,7 @@ def test_the_sensors(repository):
         "bars_follow",
         "experiments",
         "research_follows",
+        "studies",
         "universe",
     ]
 

@@ -87,7 +87,7 @@ def noise(seed=1, count=1_000):
     return {"A": walk("A", count, seed)}
 
 
-def trending(seed=1, count=1_000, length=60, drift=0.004, risk=0.008):
+def trending(seed=1, count=1_000, length=60, drift=0.004, risk=0.008, first="2020-01-02"):
     """Long runs up and down in turn: an average that follows them earns, whatever its length."""
     rng = np.random.default_rng(seed)
     direction = np.where((np.arange(count) // length) % 2 == 0, 1.0, -1.0)
@@ -96,4 +96,4 @@ def trending(seed=1, count=1_000, length=60, drift=0.004, risk=0.008):
     rows = zip(
         opens, np.maximum(opens, close) * 1.003, np.minimum(opens, close) * 0.997, close, [1e7] * count, strict=True
     )
-    return {"A": daily("A", list(rows), "2020-01-02")}
+    return {"A": daily("A", list(rows), first)}

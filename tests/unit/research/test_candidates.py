@@ -38,6 +38,15 @@ def test_what_the_assessment_measured_stands_in_the_line(tmp_path):
     assert rows["demo"]["score"] > 0
 
 
+def test_a_mean_over_folds_need_not_be_a_whole_number_of_trades(tmp_path):
+    best = {"number": 0, "value": 1.0, "params": {}, "metrics": {"trades": 12.5, "max_drawdown": None}}
+    keep(tmp_path, best=best)
+    (row,) = build_leaderboard(tmp_path).to_pylist()
+    assert row["trades"] == 12.5
+    assert "Trades 12 is below 100" in row["failed"]
+    assert row["unknown"] == ["sharpe", "drawdown", "frequency", "efficiency"]
+
+
 def test_backtests_and_studies_are_ranked_together(lab, tmp_path):
     save_result(lab.result(), tmp_path)
     keep(tmp_path)

@@ -91,6 +91,14 @@ def test_a_wrong_request_changes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wrong_ranking_file_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "r.yaml").write_text("weights: {shrape: 1}")
+    monkeypatch.setenv("BARLOOM_RANKING_FILE", "r.yaml")
+    assert run(["leaderboard"]) == 2
+    assert "r.yaml: weights.shrape is not a known key; did you mean sharpe." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["r.yaml"]
+
+
 def test_parameters_that_are_not_a_json_object_are_refused(capsys):
     line = ["backtest", "--strategy", "a.B", "--symbols", "AAPL", "--start", "2020-01-01", "--end", "2020-02-01"]
     assert run([*line, "--params", "[1]"]) == 2

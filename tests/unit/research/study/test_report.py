@@ -117,7 +117,11 @@ def test_the_gravest_finding_comes_first_and_nobodys_markup_gets_through(full):
         ({"findings": []}, "The assessment made no check."),
         ({"findings": FINDINGS["findings"][:1]}, "Every check passed."),
         ({"findings": FINDINGS["findings"][:2]}, "No check failed, Deflated Sharpe ratio warned."),
-        (FINDINGS, "It does not stand up: Overfitting failed, Deflated Sharpe ratio warned."),
+        ({"findings": FINDINGS["findings"][3:]}, "No check failed, Delay could not be measured."),
+        (
+            FINDINGS,
+            "It does not stand up: Overfitting failed, Deflated Sharpe ratio warned, Delay could not be measured.",
+        ),
     ],
 )
 def test_the_headline_says_what_the_checks_say(findings, says):

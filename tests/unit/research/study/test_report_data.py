@@ -78,6 +78,13 @@ def test_the_assessment_is_shown(tmp_path):
     assert "Assessed at 2024-01-03T00:00:00+00:00." in outside
 
 
+def test_trials_after_the_assessment_are_told(tmp_path):
+    keep(tmp_path, assessment={**ASSESSMENT, "trials_run": 31})
+    assert "after the assessment" not in shown(tmp_path)
+    keep(tmp_path, assessment={**ASSESSMENT, "trials_run": 25})
+    assert "6 trials were run after the assessment, which does not count them." in shown(tmp_path)
+
+
 def test_the_hold_out_stands_beside_the_search(tmp_path):
     keep(tmp_path)
     record_hold_out(tmp_path, "demo", {**metrics(0.25), "calmar_ratio": None})
@@ -85,6 +92,14 @@ def test_the_hold_out_stands_beside_the_search(tmp_path):
     best = study_view(tmp_path, "demo").best_trial
     assert f"<td>Sharpe ratio</td><td>{best.metrics['sharpe_ratio']:.2f}</td><td>0.25</td>" in outside
     assert "Looked at once, at 20" in outside
+
+
+def test_trials_after_the_look_spoil_the_hold_out(tmp_path):
+    looked = {"looked_at": "2024-01-02T00:00:00+00:00", "metrics": metrics(0.25), "trials": 31}
+    keep(tmp_path, hold_out=looked)
+    assert "it proves nothing any more" not in shown(tmp_path)
+    keep(tmp_path, hold_out={**looked, "trials": 20})
+    assert "11 trials were run after that" in shown(tmp_path)
 
 
 def test_curves_that_the_search_never_saw(tmp_path):

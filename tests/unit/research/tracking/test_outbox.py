@@ -49,7 +49,7 @@ def test_a_file_that_is_no_run_is_told(tmp_path):
     outbox = Outbox(tmp_path)
     outbox.folder.mkdir(parents=True)
     (outbox.folder / "x.json").write_text("{")
-    with pytest.raises(TrackingError, match="x.json cannot be read"):
+    with pytest.raises(TrackingError, match=r"x\.json cannot be read"):
         outbox.read("x")
 
 

@@ -1,0 +1,155 @@
+"""Whether the best point stands on a plateau or on a needle.
+
+Belongs here: the best point against its neighbours, how much parameters change from fold to fold. Does not belong here:
+choosing a point.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from research.measured import Missing
+from research.overfitting.sharpe import Floats
+
+_KEEPS = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The best point and those around it.
+
+    Attributes:
+        kept: median value of the neighbours over the best value; 1 is a plateau.
+        holding: share of neighbours that keep at least 70 % of the best value.
+        worst: lowest neighbour over the best value: the cliff.
+        neighbours: how many were found.
+    """
+
+    kept: float
+    holding: float
+    worst: float
+    neighbours: int
+
+
+def plateau(
+    points: Sequence[Mapping[str, Any]], values: Floats, best: int, *, higher: bool = True, most: int = 12
+) -> Plateau | Missing:
+    """The best point against its nearest neighbours.
+
+    Distance is counted in steps: of numbers, the places between them in the sorted values that were tried, over the
+    number of those values; of anything else, 0 or 1. The neighbours are the nearest points in that measure, at most
+    `most`, and none farther than twice the nearest one.
+
+    Args:
+        points: parameters of each trial; one that is absent was not active.
+        values: of each trial, NaN where it has none.
+        best: row of the best one.
+        higher: whether more is better; where less is better the ratio is turned round.
+        most: neighbours at most.
+    """
+    top = float(values[best])
+    if not np.isfinite(top) or top <= 0.0:
+        return Missing("the best value is not positive, so there is no part of it to keep")
+    distance = _distances(points, best)
+    distance[~np.isfinite(values)] = np.inf
+    distance[best] = np.inf
+    near = np.argsort(distance, kind="stable")[:most]
+    near = near[np.isfinite(distance[near])]
+    if len(near) < 2:
+        return Missing("fewer than 2 neighbours have a value")
+    near = near[distance[near] <= max(2.0 * distance[near[0]], 1e-9)]
+    around = values[near]
+    parts = around / top if higher else top / np.maximum(around, 1e-12)
+    return Plateau(float(np.median(parts)), float(np.mean(parts >= _KEEPS)), float(parts.min()), len(near))
+
+
+def _distances(points: Sequence[Mapping[str, Any]], best: int) -> Floats:
+    names = list(dict.fromkeys(name for point in points for name in point))
+    total = np.zeros(len(points))
+    for name in names:
+        column = [point.get(name) for point in points]
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
+        if numeric:
+            levels = np.unique(np.array(column, dtype=float))
+            places = np.searchsorted(levels, np.array(column, dtype=float)) / max(len(levels) - 1, 1)
+            total += (places - places[best]) ** 2
+        else:
+            total += np.array([float(value != column[best]) for value in column])
+    distances: Floats = np.sqrt(total)
+    return distances
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a parameter moved from fold to fold.
+
+    Attributes:
+        largest: greatest relative change between two consecutive folds.
+        mean: mean relative change.
+        stability: 1 less the mean change, at least 0: 1 never moved.
+    """
+
+    largest: float
+    mean: float
+    stability: float
+
+
+def drift(folds: Sequence[Mapping[str, Any]]) -> dict[str, Drift]:
+    """Drift of each parameter over consecutive folds.
+
+    A number changes by its difference over the greater magnitude of the two; anything else by 0 or 1. A parameter that
+    one of the folds does not have is left out of that pair.
+
+    >>> drift([{"n": 10}, {"n": 20}, {"n": 20}])["n"]
+    Drift(largest=0.5, mean=0.25, stability=0.75)
+    """
+    found: dict[str, list[float]] = {}
+    for before, after in pairwise(folds):
+        for name in before.keys() & after.keys():
+            found.setdefault(name, []).append(_change(before[name], after[name]))
+    return {
+        name: Drift(max(changes), sum(changes) / len(changes), max(0.0, 1.0 - sum(changes) / len(changes)))
+        for name, changes in sorted(found.items())
+    }
+
+
+def _change(before: object, after: object) -> float:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after))
+    if not numbers:
+        return float(before != after)
+    one, other = float(before), float(after)  # type: ignore[arg-type]
+    largest = max(abs(one), abs(other))
+    return abs(other - one) / largest if largest else 0.0
+
+
+def unread_parameters(
+    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = 5
+) -> list[str]:
+    """Parameters that were varied and demonstrably changed nothing.
+
+    All of them where every trial came to the same. Otherwise a parameter is named when at least two pairs of trials
+    that differ in it alone all came to the same, and no such pair did not.
+
+    Args:
+        points: parameters of each trial.
+        outcomes: what each trial came to, comparable: a value, or a hash of its returns.
+        fewest: trials before anything is said.
+    """
+    if len(points) < fewest:
+        return []
+    varied = [name for name in points[0] if len({point.get(name) for point in points}) > 1]
+    if len(set(outcomes)) == 1:
+        return varied
+    return [name for name in varied if _changes_nothing(name, points, outcomes)]
+
+
+def _changes_nothing(name: str, points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable]) -> bool:
+    groups: dict[Hashable, list[int]] = {}
+    for row, point in enumerate(points):
+        rest = tuple(sorted((key, repr(value)) for key, value in point.items() if key != name))
+        groups.setdefault(rest, []).append(row)
+    pairs = [group for group in groups.values() if len({points[row].get(name) for row in group}) > 1]
+    return len(pairs) >= 2 and all(len({outcomes[row] for row in group}) == 1 for group in pairs)

@@ -1,0 +1,86 @@
+"""Assessments: noise is refused, a planted edge passes, and the same study is assessed alike."""
+
+import json
+
+import pytest
+
+from research.assessment import assess
+from research.hold_out import look_at_hold_out
+from research.promotion import RefusedError, promote
+from research.study.records import load_study
+from research.verdict import Severity, Thresholds
+from tests.unit.research.studies import MOMENT, finished, noise, specification, trending
+
+EDGE = {"count": 3_000, "length": 24, "drift": 0.006, "risk": 0.006, "first": "2012-01-03"}
+
+
+def by_check(found):
+    return {one.check: one for one in found.findings}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    bars = trending(**EDGE)
+    spec = specification(experiment={"start": "2012-01-01"})
+    finished(folder, spec, bars)
+    look_at_hold_out(folder, "demo", bars, now=MOMENT)
+    return folder, bars
+
+
+def test_a_planted_edge_passes_and_is_promoted(planted, tmp_path):
+    folder, bars = planted
+    found = assess(load_study(folder, "demo"), bars, now=MOMENT)
+    failing = [one for one in found.findings if one.severity is Severity.ERROR]
+    assert failing == []
+    assert found.passed
+    assert promote(load_study(folder, "demo"), experiments_dir=tmp_path).exists()
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_noise_is_refused(tmp_path, seed):
+    bars = noise(seed, 1_000)
+    finished(tmp_path, specification(), bars)
+    look_at_hold_out(tmp_path, "demo", bars, now=MOMENT)
+    found = assess(load_study(tmp_path, "demo"), bars, now=MOMENT)
+    assert not found.passed
+    with pytest.raises(RefusedError, match="demo is not promoted: ") as caught:
+        promote(load_study(tmp_path, "demo"), experiments_dir=tmp_path / "experiments")
+    assert set(caught.value.failing) & {"deflated_sharpe_ratio", "overfitting_probability", "superior_ability"}
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_it_is_kept_as_plain_json_and_is_the_same_again(planted):
+    folder, bars = planted
+    one = assess(load_study(folder, "demo"), bars, now=MOMENT)
+    kept = json.loads((folder / "studies" / "demo" / "study.json").read_text(encoding="utf-8"))["assessment"]
+    assert kept == one.page
+    assert kept.keys() == {"made_at", "seed", "trials_run", "findings", "statistics", "thresholds"}
+    assert all(
+        finding.keys() >= {"check", "severity", "measured", "threshold", "sentence"} for finding in kept["findings"]
+    )
+    two = assess(load_study(folder, "demo"), bars, now=MOMENT)
+    assert two.page == one.page
+    other = assess(load_study(folder, "demo"), bars, seed=1, now=MOMENT)
+    assert other.statistics["monte_carlo_trades"] != one.statistics["monte_carlo_trades"]
+
+
+def test_more_trials_ever_run_on_the_symbols_lower_the_chance(planted, tmp_path):
+    bars = noise(3, 1_000)
+    finished(tmp_path, specification(), bars)
+    alone = assess(load_study(tmp_path, "demo"), bars, now=MOMENT)
+    finished(tmp_path, specification("earlier"), bars)
+    beside = assess(load_study(tmp_path, "demo"), bars, now=MOMENT)
+    assert (alone.statistics["trials_on_symbols"], beside.statistics["trials_on_symbols"]) == (16, 32)
+    assert beside.statistics["deflated_sharpe_ratio"] < alone.statistics["deflated_sharpe_ratio"]
+
+
+def test_thresholds_decide(planted):
+    folder, bars = planted
+    strict = Thresholds.build(trades={"warn": 10_000, "error": 9_000})
+    found = by_check(assess(load_study(folder, "demo"), bars, thresholds=strict, now=MOMENT))
+    assert found["trades"].severity is Severity.ERROR
+    assert assess(load_study(folder, "demo"), bars, now=MOMENT).page["thresholds"]["trades"] == {
+        "warn": 100.0,
+        "error": 30.0,
+    }
