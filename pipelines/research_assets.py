@@ -67,6 +67,7 @@ class BacktestConfig(dg.Config):
     workers: int = Field(
         default=1, ge=1, description="Processes that run the run's experiments side by side; the results are the same."
     )
+    mlflow: bool = Field(default=False, description="Track the result in MLflow (BARLOOM_MLFLOW_URI).")
 
     def applied_to(self, experiment: "Experiment") -> "Experiment":
         """The experiment with this configuration laid over it, validated again.
@@ -134,8 +135,10 @@ def backtest_results(
 ) -> Events:
     """Run the experiments of the run's partitions, one after the other or in processes: threads would not help."""
     from pipelines.backtesting import CHART, PAGES, BacktestOrder, order_takers
+    from pipelines.tracking import backtest_tracker
     from research.engine import engine_named
 
+    tracker = backtest_tracker(research.results, context.run.run_id) if config.mlflow else None
     workers = min(config.workers, len(context.partition_keys))
     with order_takers(workers) as carry_out:
 
@@ -150,6 +153,8 @@ def backtest_results(
             )
             carried = carry_out(order)
             facts = result_facts(carried.result, research.results)
+            if tracker:
+                facts |= tracker.facts(carried.result)
             return Done(carried.result.id, facts, unchanged=carried.unchanged)
 
         yield from fan_out(context, backtest, workers=workers)

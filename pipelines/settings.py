@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")
     source_attempts: int = Field(default=3, ge=1, description="Tries for one symbol when a source fails in passing.")
     source_retry_seconds: float = Field(default=2.0, ge=0, description="Wait before the second try; doubles each time.")
+    mlflow_uri: str = Field(  # may hold a password: neither shown nor checked here, where a refusal would quote it
+        default="", repr=False, description="MLflow server or database; without it the store in the results folder."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -28,6 +28,9 @@ _PRESENTATION = frozenset(
 )
 """Modules of `research` that show or check results and change no figure. A new one counts unless named here."""
 
+_PRESENTATION_FOLDERS = frozenset({"tracking"})
+"""Folders of `research` of which the same holds."""
+
 _SOURCES = (".py", ".yaml")
 
 _PACKAGES = (
@@ -87,8 +90,14 @@ def _package_sources() -> dict[str, bytes]:
     root = Path(__file__).resolve().parent.parent
     folders = [root / "research", root / "risk", root / "broker" / "costs"]
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in _SOURCES]
-    kept = [file for file in files if not (file.parent.name == "research" and file.stem in _PRESENTATION)]
+    kept = [file for file in files if not _only_shows(file.relative_to(root).parts)]
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in kept}
+
+
+def _only_shows(parts: tuple[str, ...]) -> bool:
+    if parts[0] != "research":
+        return False
+    return parts[1] in _PRESENTATION_FOLDERS or (len(parts) == 2 and Path(parts[1]).stem in _PRESENTATION)
 
 
 def _strategy_sources(strategy: type) -> dict[str, bytes]:

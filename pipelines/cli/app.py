@@ -44,6 +44,7 @@ _COMMANDS = {
     "walkforward": ("studies:walkforward", "Search on one range, test on the next, again and again."),
     "promote": ("studies:promote", "Make the winner of a study an experiment, when the checks pass."),
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtests and the best trials of studies."),
+    "mlflow": ("tracking:mlflow", "Open the MLflow UI of this folder; `mlflow sync` sends what waits in the outbox."),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
 }

@@ -18,6 +18,7 @@ from pipelines.cli.portfolios import portfolio_options, print_portfolio, shortli
 from pipelines.cli.results import print_leaderboard, print_result, print_results
 from pipelines.cli.runs import progress_bar, report_failures, unique
 from pipelines.cli.tables import print_json, print_rows, say
+from pipelines.cli.tracking import check_store, print_tracking
 from pipelines.errors import RunFailedError, SettingsError
 from pipelines.settings import Settings, load_settings
 
@@ -56,6 +57,7 @@ def backtest(
     workers: int | None = None,
     csv: Annotated[bool, Parameter(negative="")] = False,
     export_csv: Path | None = None,
+    mlflow: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run one backtest, or each strategy on each symbol; symbols that the warehouse lacks are downloaded first.
 
@@ -85,12 +87,13 @@ def backtest(
         workers: Processes for --each; as many as the machine has processors unless given.
         csv: Print the table of --each as CSV.
         export_csv: Write the table of --each to this CSV file.
+        mlflow: Track the result in MLflow, filed by the tags.
     """
     check_each(each=each, given={"workers": workers, "csv": csv, "export-csv": export_csv}, strategies=strategy or ())
     if experiment is not None:
         if each:
             raise SettingsError("backtest: --each needs --strategy and --symbols, --experiment names one backtest.")
-        return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine)
+        return run_experiments([_name_of(experiment)], rerun=rerun, engine=engine, mlflow=mlflow)
     if not strategy or not symbols or start is None or end is None:
         raise SettingsError("backtest: --strategy, --symbols, --start and --end are needed, or --experiment NAME.")
     from pipelines.runs import record_experiment
@@ -116,9 +119,16 @@ def backtest(
         strategy_of(one)  # a misspelt strategy or parameter is refused before anything is written
     if each:
         return run_matrix(
-            built, load_settings(), rerun=rerun, engine=engine, workers=workers, csv=csv, export_csv=export_csv
+            built,
+            load_settings(),
+            rerun=rerun,
+            engine=engine,
+            workers=workers,
+            csv=csv,
+            export_csv=export_csv,
+            mlflow=mlflow,
         )
-    return run_experiments([record_experiment(built[0])], rerun=rerun, engine=engine)
+    return run_experiments([record_experiment(built[0])], rerun=rerun, engine=engine, mlflow=mlflow)
 
 
 def show(result_id: str, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
@@ -274,23 +284,28 @@ def leaderboard() -> int:
     return report_failures(outcome)
 
 
-def run_experiments(names: Sequence[str], *, rerun: bool = False, engine: EngineName = "auto") -> int:
+def run_experiments(
+    names: Sequence[str], *, rerun: bool = False, engine: EngineName = "auto", mlflow: bool = False
+) -> int:
     """Materialise experiments by name, print their figures against buy-and-hold and where the files are."""
     from pipelines.runs import materialize_experiments, open_instance
     from research.result import load_result
 
     settings = load_settings()
+    if mlflow:
+        check_store(settings)
     with open_instance() as instance:
         code = download_missing(instance, [_load(name, settings) for name in names], settings)
         if code:
             return code
         with progress_bar("backtests", len(names)) as move:
-            config = {"rerun": rerun, "engine": engine}
+            config = {"rerun": rerun, "engine": engine, "mlflow": mlflow}
             outcome = materialize_experiments(instance, names, config=config, on_progress=move)
     publish_catalog(settings)
     ids = [step.facts["id"] for step in outcome.progress if "id" in step.facts]
     if ids:
         print_results([load_result(settings.results_dir, backtest_id) for backtest_id in ids], settings.results_dir)
+    print_tracking(outcome)
     code = report_failures(outcome)
     asked_too_much = any(sentence.startswith(f"engine: {engine} ") for sentence in outcome.failures.values())
     return 2 if asked_too_much else code

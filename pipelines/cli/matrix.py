@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.cli.runs import progress_bar, report_failures
 from pipelines.cli.tables import csv_text, print_csv, print_rows, say
+from pipelines.cli.tracking import check_store, print_tracking
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 
@@ -56,6 +57,7 @@ def run_matrix(
     workers: int | None,
     csv: bool,
     export_csv: Path | None,
+    mlflow: bool,
 ) -> int:
     """Run every experiment as a partition of the graph and end in one table; the exit code is 1 when one failed."""
     from pipelines.cli.backtests import download_missing
@@ -63,8 +65,10 @@ def run_matrix(
     from pipelines.runs import materialize_experiments, open_instance, record_experiment
     from research.matrix import matrix_key, matrix_table, write_matrix
 
+    if mlflow:
+        check_store(settings)
     names = [record_experiment(one, settings) for one in experiments]
-    config = {"rerun": rerun, "engine": engine, "workers": workers or os.cpu_count() or 1}
+    config = {"rerun": rerun, "engine": engine, "workers": workers or os.cpu_count() or 1, "mlflow": mlflow}
     with open_instance() as instance:
         download_missing(instance, experiments, settings)  # symbols without bars fail below, without the others
         with progress_bar("backtests", len(names)) as move:
@@ -79,6 +83,7 @@ def run_matrix(
     else:
         _print_matrix(table)
         say(str(path))
+        print_tracking(outcome)
     return report_failures(outcome)
 
 

@@ -1,6 +1,7 @@
 """From an experiment's file to a result and the leaderboard, through the production graph on the sample data."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipelines.runs import (
 from research.engine.verify import EngineDifference, EngineRun
 from research.experiment import Experiment, load_experiment
 from research.result import load_result
+from research.tracking import StoreUnreachableError
 
 pytestmark = pytest.mark.integration
 
@@ -239,3 +241,50 @@ def test_the_shipped_experiments_are_what_they_say(project):
     assert found["sma_portfolio"].page["benchmark"]["total_return"] is not None
     assert found["risk_drawdown"].page["risk_events"]["by_limit"]["max_drawdown"] >= 1
     assert found["sma_aapl"].page["risk_events"]["count"] == 0
+
+
+def test_a_tracked_backtest_and_its_run_of_the_graph_name_each_other(desk):
+    from mlflow.tracking import MlflowClient
+
+    (step,) = backtest(desk, mlflow=True).progress
+    (again,) = backtest(desk, mlflow=True).progress
+    experiment, run = re.fullmatch(r".*/#/experiments/(\d+)/runs/(\w+)", step.facts["mlflow_run"]).groups()
+    client = MlflowClient(tracking_uri=f"sqlite:///{desk.settings.results_dir}/mlflow/mlflow.db")
+    tracked = client.get_run(run)
+    assert again.facts["mlflow_run"] == step.facts["mlflow_run"]
+    assert [found.info.run_id for found in client.search_runs([experiment])] == [run]
+    assert tracked.data.tags["backtest_id"] == step.facts["id"]
+    assert tracked.data.metrics["total_return"] == step.facts["total_return"]
+    assert desk.instance.get_run_by_id(tracked.data.tags["dagster_run_id"]).is_success
+    assert "chart.html" in {file.path for file in client.list_artifacts(run)}
+
+
+def test_a_backtest_whose_tracking_server_is_down_succeeds_and_waits(desk, monkeypatch):
+    monkeypatch.setenv("BARLOOM_MLFLOW_URI", "http://u:geheim@127.0.0.1:9")
+    outcome = backtest(desk, mlflow=True)
+    (step,) = outcome.progress
+    assert outcome.success
+    assert "waits in the outbox" in step.facts["mlflow_waits"]
+    assert "geheim" not in repr(step.facts)
+    assert len(list((desk.settings.results_dir / "mlflow" / "outbox").glob("*.json"))) == 1
+
+
+def test_a_backtest_is_not_tracked_unless_it_is_asked_for(desk):
+    assert not {"mlflow_run", "mlflow_waits"} & backtest(desk).progress[0].facts.keys()
+    assert not (desk.settings.results_dir / "mlflow").exists()
+
+
+def test_a_server_that_never_answers_holds_up_one_backtest_of_many(desk, monkeypatch):
+    names = [f"quick{at}" for at in range(4)]
+    for at, name in enumerate(names):
+        write(desk, name, {**QUICK, "cash": 1000.0 + at})
+    waited = []
+    monkeypatch.setattr(
+        "research.tracking.outbox.open_store",
+        lambda *_, **__: waited.append(1) or (_ for _ in ()).throw(StoreUnreachableError("silent.")),
+    )
+    outcome = backtest(desk, *names, mlflow=True)
+    assert outcome.success
+    assert len(waited) == 1
+    assert all("silent" in step.facts["mlflow_waits"] for step in outcome.progress)
+    assert len(list((desk.settings.results_dir / "mlflow" / "outbox").glob("*.json"))) == 4

@@ -31,6 +31,7 @@ def test_an_empty_environment_gives_the_defaults(tmp_path):
         ("BARLOOM_WORKERS", "2", "workers", 2),
         ("BARLOOM_SOURCE_ATTEMPTS", "7", "source_attempts", 7),
         ("BARLOOM_SOURCE_RETRY_SECONDS", "0.5", "source_retry_seconds", 0.5),
+        ("BARLOOM_MLFLOW_URI", "http://u:pw@host:5000", "mlflow_uri", "http://u:pw@host:5000"),
         ("barloom_workers", "3", "workers", 3),
     ],
 )
@@ -80,3 +81,7 @@ def test_an_unknown_variable_in_the_env_file_is_an_error_too(tmp_path):
 def test_settings_built_in_code_do_not_look_at_the_machine(monkeypatch):
     monkeypatch.setenv("BARLOOM_WORKERS", "9")
     assert Settings().workers == 4
+
+
+def test_the_password_of_a_tracking_store_is_not_in_the_text_of_the_settings():
+    assert "secret" not in repr(Settings(mlflow_uri="http://u:secret@host:5000"))

@@ -65,6 +65,9 @@ def _empty_project(tmp_path, monkeypatch):
         ("compare --shortlist", "there is no leaderboard yet"),
         ("show zzz", "zzz"),
         ("sql DELETE", "sql:"),
+        ("mlflow --port 0", "port: 0 must be between 1 and 65535."),
+        ("mlflow sync --port 5", "--port"),
+        ("mlflow snyc", "snyc"),
         ("ui", "there is no workspace.yaml"),
     ],
 )
@@ -112,3 +115,33 @@ def test_help_names_every_command_with_a_summary(capsys):
 def test_sql_works_before_any_data_exists(capsys):
     assert run(["sql", "SELECT count(*) AS n FROM bars", "--json"]) == 0
     assert '"n": 0' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["mlflow", "mlflow sync", "backtest --experiment nothing --mlflow"])
+def test_a_tracking_store_that_is_none_is_refused_before_anything_runs(line, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("BARLOOM_MLFLOW_URI", "ftp://u:geheim@lab")
+    assert run(line.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("barloom: tracking store: 'ftp://u:***@lab' is neither a server")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tracking_server_that_is_down_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("BARLOOM_MLFLOW_URI", "http://u:geheim@127.0.0.1:9")
+    assert run(["mlflow"]) == 2
+    assert "http://u:***@127.0.0.1:9 cannot be reached" in capsys.readouterr().err
+
+
+def test_a_sync_with_nothing_to_send_is_done(capsys):
+    assert run(["mlflow", "sync"]) == 0
+    assert capsys.readouterr().out == "0 sent, 0 left\n"
+
+
+def test_a_sync_that_leaves_something_is_not_done(tmp_path, capsys):
+    outbox = tmp_path / "results" / "mlflow" / "outbox"
+    outbox.mkdir(parents=True)
+    (outbox / "damaged.json").write_text("{")
+    assert run(["mlflow", "sync"]) == 1
+    told = capsys.readouterr()
+    assert "0 sent, 1 left" in told.out
+    assert "damaged.json cannot be read" in told.err
