@@ -126,7 +126,6 @@ class JournalStore:
             storage=storage, study_name=name, directions=ways(directions), load_if_exists=True
         )
         self._next = 0
-        self._started: dict[int, str] = {}
 
     def load(self) -> list[Claim]:
         """What the file holds."""
