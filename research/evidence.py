@@ -15,7 +15,7 @@ from research.daily import daily_returns, session_closes
 from research.engine import PreparedRun, replay
 from research.run_output import RunOutput
 from research.sensitivity import Measure, Variant, with_costs, with_delay, with_other_starts
-from research.walkforward.run import figures, with_params
+from research.study.trial import figures, with_params
 
 Floats = npt.NDArray[np.float64]
 

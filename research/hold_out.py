@@ -22,7 +22,8 @@ from research.errors import StudyError
 from research.study.objective import Objective
 from research.study.records import StudyRecord, load_study, record_hold_out, save_page
 from research.study.space import SearchSpace
-from research.walkforward.run import day, figures, run_test
+from research.study.trial import figures
+from research.walkforward.run import day, run_test
 
 _WARMUP = 500  # sessions
 

@@ -23,8 +23,9 @@ from research.metric_catalog import Better
 from research.run_output import RunOutput
 from research.study.objective import Objective
 from research.study.records import StudyRecord, trials_ever
+from research.study.trial import figures
 from research.walkforward.files import WalkForwardRecord, load_walk_forward
-from research.walkforward.run import between, day, figures
+from research.walkforward.run import between, day
 
 Floats = npt.NDArray[np.float64]
 

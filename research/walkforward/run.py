@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from research.daily import daily_returns, session_closes
-from research.engine import PreparedRun, limits_of, replay
+from research.engine import PreparedRun, replay
 from research.errors import BarsError
-from research.experiment import Experiment
 from research.feed import SymbolBars
 from research.fingerprint import code_version
-from research.metrics import Scale, activity_metrics, return_metrics, trade_metrics
+from research.metrics import Scale
 from research.run_output import RunOutput
 from research.sensitivity import since
+from research.study.trial import figures, with_params
 from research.walkforward import files
 from research.walkforward.drift import drift
 from research.walkforward.fold import Fold, stitched, summary
@@ -222,33 +222,6 @@ def _sessions_before(prepared: PreparedRun, first: date, count: int) -> date:
 def day(number: int) -> date:
     """The date of a day number (days since 1970-01-01)."""
     return date.fromordinal(int(number) + _EPOCH.toordinal())
-
-
-def with_params(prepared: PreparedRun, params: Mapping[str, Any]) -> PreparedRun:
-    """The same run with other (checked, complete) parameters, and the limits that they mean."""
-    limits = limits_of(prepared.experiment, prepared.strategy, params)
-    return replace(prepared, params=params, limits=limits)
-
-
-def figures(experiment: Experiment, output: RunOutput) -> dict[str, float | None]:
-    """Every figure of a run that is a number and needs no benchmark."""
-    closes, scale = session_closes(output.equity), Scale(experiment.annualization, experiment.risk_free)
-    measured = (
-        return_metrics(closes, output.starting_cash, scale)
-        | activity_metrics(output.equity, output.fills, scale, len(closes))
-        | trade_metrics(output.trades, len(closes), scale)
-    ).values
-    found = {name: value for name, value in measured.items() if not isinstance(value, str)}
-    money = {
-        "final_equity": output.final_equity,
-        "net_profit": output.final_equity - output.starting_cash,
-        "fees": float(output.commission),
-        "slippage": float(output.slippage),
-        "financing": float(output.financing),
-    }
-    earned = found.get("gross_profit")
-    share = money["fees"] / earned if earned is not None and earned > 0.0 else None
-    return {**found, **money, "fees_to_gross_profit": share}
 
 
 # ---------------------------------------------------------------- identity and page

@@ -21,8 +21,9 @@ from research.study.objective import Objective
 from research.study.search import search
 from research.study.space import SearchSpace
 from research.study.specification import StudySpecification
+from research.study.trial import figures
 from research.walkforward.files import WalkForwardRecord
-from research.walkforward.run import Found, Progress, WalkForward, between, day, figures, run_windows
+from research.walkforward.run import Found, Progress, WalkForward, between, day, run_windows
 from research.walkforward.windows import Schedule, WalkForwardSettings, Window, schedule
 
 _STRIDE = 1_000_003  # a prime: seeds of windows meet those of no other small seed
@@ -136,7 +137,7 @@ def searched_range(specification: StudySpecification, bars: Mapping[str, pa.Tabl
     """
     prepared = prepare_run(specification.experiment, bars)
     sessions = np.unique(np.concatenate([one.sessions for one in prepared.bars.values()]))
-    searched = len(sessions) - round(len(sessions) * specification.hold_out)
+    searched = len(sessions) - int(np.floor(specification.hold_out * len(sessions)))  # as the study counts
     if searched < 1:
         raise StudyError(f"hold_out: {specification.hold_out} of {len(sessions)} sessions leaves none to search.")
     experiment = prepared.experiment

@@ -14,7 +14,7 @@ from research.study.outcome import StudyTrial, TrialState, ranked
 from research.study.records import load_study, save_page, save_tables, tables_of
 from research.study.space import SearchSpace
 from research.study.specification import StudySpecification
-from research.walkforward.run import figures, with_params
+from research.study.trial import figures, with_params
 from research.walkforward.study import searched_range
 from tests.unit.research.scenarios import daily, walk
 
@@ -87,7 +87,7 @@ def noise(seed=1, count=1_000):
     return {"A": walk("A", count, seed)}
 
 
-def trending(seed=1, count=1_000, length=60, *, drift=0.004, risk=0.008, first="2020-01-02"):
+def trending(seed=1, *, count=1_000, length=60, drift=0.004, risk=0.008, first="2020-01-02"):
     """Long runs up and down in turn: an average that follows them earns, whatever its length."""
     rng = np.random.default_rng(seed)
     direction = np.where((np.arange(count) // length) % 2 == 0, 1.0, -1.0)

@@ -9,6 +9,8 @@ from research.hold_out import look_at_hold_out
 from research.overfitting import Limits, Severity, Thresholds
 from research.promotion import RefusedError, promote
 from research.study.records import load_study
+from research.walkforward.study import walk_forward
+from research.walkforward.windows import WalkForwardSettings
 from tests.unit.research.studies import MOMENT, finished, noise, specification, trending
 
 EDGE = {"count": 3_000, "length": 24, "drift": 0.006, "risk": 0.006, "first": "2012-01-03"}
@@ -25,6 +27,7 @@ def planted(tmp_path_factory):
     spec = specification(experiment={"start": "2012-01-01"})
     finished(folder, spec, bars)
     look_at_hold_out(folder, "demo", bars, now=MOMENT)
+    walk_forward(spec, bars, WalkForwardSettings(train=24, test=12, step=12), results=folder)
     return folder, bars
 
 

@@ -8,7 +8,8 @@ from research.engine import prepare_run
 from research.errors import StudyError
 from research.hold_out import look_at_hold_out, untouched
 from research.study.records import load_study, save_page
-from research.walkforward.run import figures, run_test
+from research.study.trial import figures
+from research.walkforward.run import run_test
 from tests.unit.research.studies import MOMENT, finished, noise, specification
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from research.engine import replay
 from research.errors import StudyError
-from research.study.trial import figure
+from research.study.trial import figure, with_params
 from research.walkforward import run as running
 from research.walkforward.files import EQUITY_SCHEMA, WINDOWS_SCHEMA, load_walk_forward, walk_forward_folder
-from research.walkforward.run import Found, between, fingerprint, run_windows, with_params
+from research.walkforward.run import Found, between, fingerprint, run_windows
 from research.walkforward.warmup import closed, run_from
 from research.walkforward.windows import WalkForwardSettings
 from tests.unit.research.scenarios import walk as random_walk
