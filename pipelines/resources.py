@@ -23,9 +23,8 @@ from warehouse.errors import SourceContractError, SourceError, UnknownSymbolErro
 from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
 
 if TYPE_CHECKING:
-    from research.overfitting import Thresholds
-
     from research.experiment import Experiment
+    from research.overfitting import Thresholds
     from research.ranking import Ranking
     from research.study import StudySpecification
     from warehouse.calendar import TradingCalendar

@@ -67,7 +67,6 @@ def study_check_specs() -> list[dg.AssetCheckSpec]:
 def study_check_results(results: Path, keys: Sequence[str]) -> list[dg.AssetCheckResult]:
     """Result of every check over the studies of one run; what could not be measured is no pass."""
     from research.overfitting import CHECKS
-
     from research.study import load_study
 
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CHECKS}

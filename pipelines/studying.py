@@ -22,11 +22,10 @@ from warehouse.files import write_bytes
 from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
-    from research.tracking import Tracked
-
     from research.hold_out import HoldOut
     from research.overfitting import Thresholds
     from research.study import Progress, StudyRecord, StudySpecification
+    from research.tracking import Tracked
     from research.walkforward.files import WalkForwardRecord
     from research.walkforward.run import Progress as WindowProgress
     from research.walkforward.windows import WalkForwardSettings

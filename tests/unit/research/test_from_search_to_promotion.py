@@ -5,9 +5,9 @@ import pytest
 from research.assessment import assess
 from research.engine import Engine
 from research.hold_out import look_at_hold_out
+from research.overfitting import Severity
 from research.promotion import RefusedError, promote
 from research.study import load_study, run_study
-from research.overfitting import Severity
 from research.walkforward.study import walk_forward
 from research.walkforward.windows import WalkForwardSettings
 from tests.unit.research.studies import MOMENT, noise, specification, trending

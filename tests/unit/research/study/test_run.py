@@ -185,7 +185,7 @@ def test_all_trials_ever_run_on_a_symbol_are_counted(tmp_path):
 
 def test_a_study_that_is_not_there_is_told(tmp_path):
     kept(tmp_path, name="one", sampler="tpe", n_trials=4)
-    with pytest.raises(StudyError, match="no study 'two' in .*; it holds one"):
+    with pytest.raises(StudyError, match=r"no study 'two' in .*; it holds one"):
         load_study(tmp_path, "two")
 
 

@@ -168,7 +168,7 @@ def test_folds_cover_the_range_once_and_a_declared_strategy_is_warm_at_their_beg
     spec = specification(folds=4)
     ready = prepared(spec, 400)
     parts = parts_of(ready, 4, 500)
-    days = [one.sessions for one in ready.bars.values()][0]
+    days = next(one.sessions for one in ready.bars.values())
     assert [part.since for part in parts] == [0, 100, 200, 300]
     assert (parts[0].start, parts[-1].end) == (_date(days[0]), _date(days[-1]))
     evaluator = Evaluator(ready, spec)
