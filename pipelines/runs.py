@@ -444,6 +444,8 @@ class _Listener:
 
 _PARTITION_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
 _FAILURES = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE)
+_NAMED_PARTITIONS = frozenset(key.to_user_string() for key in (BACKTESTS, STUDIES, WALK_FORWARD))
+"""Assets whose partitions are names as they are; those of the others are encoded symbols."""
 
 
 def _progress_of(event: dg.DagsterEvent) -> Progress:
@@ -452,7 +454,8 @@ def _progress_of(event: dg.DagsterEvent) -> Progress:
     data = event.asset_observation_data.asset_observation if observed else event.materialization
     facts = _facts(data.metadata)
     partition = event.partition
-    name = "" if partition is None else partition if asset == "backtest_results" else symbol_of(partition)
+    named = asset in _NAMED_PARTITIONS
+    name = "" if partition is None else partition if named else symbol_of(partition)
     error = facts.pop(ERROR_FACT, None)
     outcome = Outcome.FAILED if error else Outcome.UNCHANGED if facts.get(UNCHANGED_FACT) else Outcome.DONE
     return Progress(asset, name, outcome, facts, error)

@@ -28,6 +28,7 @@ from pipelines.cli.study_tables import (
     write_trials_csv,
 )
 from pipelines.cli.tables import print_json, say
+from pipelines.cli.tracking import check_store, print_tracking
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, load_settings
 
@@ -79,6 +80,8 @@ def optimize(
     if batch is not None and options is not None and options.given:
         raise SettingsError(f"optimize: --batch excludes --{next(iter(options.given)).replace('_', '-')}.")
     config = _config(workers, cluster, mlflow=mlflow, mlflow_all=mlflow_all)
+    if mlflow or mlflow_all:
+        check_store(settings)
     if batch is not None:
         return _run_batch(batch, settings, config)
     specification = (options or StudyOptions()).specification("optimize")
@@ -132,6 +135,7 @@ def report_study(
         print_trials_csv(record)
     else:
         print_study(record, top=top)
+    print_tracking(outcome)
     return _stopped_or_failed(outcome, record)
 
 

@@ -58,7 +58,9 @@ class StudyOptions:
     study_name: Annotated[str | None, _told("Name to resume and to promote by; made from the rest unless given.")] = (
         None
     )
-    n_trials: Annotated[int | None, _told("Trials in all; 100 unless given. A grid tries all its points.")] = None
+    n_trials: Annotated[
+        int | None, _told("Trials in all; 100, or every point of a grid that is quickly tried, unless given.")
+    ] = None
     sampler: Annotated[
         Sampler | None, _told("auto takes every point of a small grid, else tpe; several metrics take nsga2.")
     ] = None
@@ -109,6 +111,8 @@ class StudyOptions:
         given = self.given
         document: dict[str, Any] = {name: given[name] for name in _OF_STUDY if name in given}
         document["experiment"] = self._experiment(given)
+        if self.n_trials is not None:
+            document["exhaustive_up_to"] = 0  # who says how many trials wants no more of them
         if self.batch_size is not None:
             document["batch"] = self.batch_size
         if self.metric:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from research.walkforward.files import WalkForwardRecord
 
 _STITCHED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown")
+_GRAVITY = ("error", "unknown", "warn", "pass")
 _BESIDE = ("total_return", "sharpe_ratio", "max_drawdown", "trades", "fees")
 
 
@@ -152,7 +153,7 @@ def _counts(page: Mapping[str, Any]) -> str:
 def _print_best(record: "StudyRecord", top: int) -> None:
     from research.metric_catalog import METRICS, format_metric
 
-    ranked = record.ranked()[:top]
+    ranked = _ranked(record)[:top]
     if not ranked:
         say("No trial has a value.")
         return
@@ -168,6 +169,16 @@ def _print_best(record: "StudyRecord", top: int) -> None:
     print_rows(columns, rows)
 
 
+def _ranked(record: "StudyRecord") -> list[dict[str, Any]]:
+    """Complete trials with a value, the best first; equal ones in their order."""
+    from research.study.report_data import maximised
+
+    sign = -1.0 if maximised(record.specification) else 1.0
+    trials = record.trials.select(["number", "state", "value", "params", "metrics"]).to_pylist()
+    known = [trial for trial in trials if trial["state"] == "complete" and trial["value"] is not None]
+    return sorted(known, key=lambda trial: sign * trial["value"])
+
+
 def _hold_out(hold_out: Mapping[str, Any] | None) -> str:
     if hold_out is None:
         return "nothing was held out"
@@ -180,5 +191,6 @@ def _hold_out(hold_out: Mapping[str, Any] | None) -> str:
 def _print_findings(assessment: Mapping[str, Any] | None) -> None:
     if not assessment:
         return
-    rows = [[one["severity"], one["check"], one["sentence"]] for one in assessment["findings"]]
+    gravest = sorted(assessment["findings"], key=lambda one: _GRAVITY.index(one["severity"]))
+    rows = [[one["severity"], one["check"], one["sentence"]] for one in gravest]
     print_rows(["", "check", "what it means"], rows)

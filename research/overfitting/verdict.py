@@ -223,7 +223,7 @@ def _judged(name: str, figure: Figure, limits: Limits) -> Finding:
     strictest = limits.error if limits.warn is None else limits.warn
     if isinstance(figure, Missing | str):
         reason = figure.reason if isinstance(figure, Missing) else figure
-        sentence = f"{check.description.removesuffix('.')}: unknown, {reason}."
+        sentence = f"Not measured: {reason}."
         return Finding(name, Severity.UNKNOWN, None, strictest, sentence, blocking)
     value = float(figure)
     for severity, limit in ((Severity.ERROR, limits.error), (Severity.WARN, limits.warn)):
@@ -238,6 +238,8 @@ def _said(check: Check, text: str, value: float, limit: float | None) -> str:
 
 
 def _percent(value: float) -> str:
+    if 0.9995 <= value < 1.0:
+        return "over 99.9 %"
     return f"{100.0 * value:.3g} %"
 
 
