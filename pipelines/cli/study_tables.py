@@ -124,7 +124,7 @@ def print_walk_forward(record: "WalkForwardRecord") -> None:
     rows = [
         [
             row["window"], f"{row['train_start']} to {row['train_end']}", f"{row['test_start']} to {row['test_end']}",
-            row["params"], row["trials"], _figure(row["searched"]), _figure(row["tested"]), _figure(row["efficiency"]),
+            _varied(row["params"], record.page["drift"]), row["trials"], _figure(row["searched"]), _figure(row["tested"]), _figure(row["efficiency"]),
         ]
         for row in record.windows.to_pylist()
     ]  # fmt: skip
@@ -136,6 +136,12 @@ def print_walk_forward(record: "WalkForwardRecord") -> None:
             say(f"{name.replace('_', ' ')}: {_figure(value)}")
     for note in record.page.get("notes", ()):
         say(note)
+
+
+def _varied(params: str | None, names: Mapping[str, Any]) -> str:
+    """Those of a window's parameters that were searched."""
+    found = json.loads(params) if params else {}
+    return " ".join(f"{name}={found[name]}" for name in names if name in found)
 
 
 def _figure(value: object) -> str:
