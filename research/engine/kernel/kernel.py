@@ -17,7 +17,7 @@ from research.clock import Clock, clock_of
 from research.engine.kernel import machine
 from research.engine.kernel.declared import Declared
 from research.engine.kernel.figures import Session, figures_of
-from research.engine.kernel.market import Market, models, terms_of
+from research.engine.kernel.market import Market, limited, models, terms_without_limits
 from research.errors import ResearchError
 from risk.limits import Limits
 from strategies.base_strategy import BaseStrategy, is_declared
@@ -149,9 +149,11 @@ class Kernel:
         self._market = Market.of(self.clock, all_bars, prepared.costs)
         self._declared = Declared(prepared.strategy, all_bars, self._market)
         self._session = Session.of(prepared.experiment, self.clock, self._market, all_bars)
+        self._unlimited = terms_without_limits(prepared.experiment.cash, prepared.costs)
         self._terms: dict[tuple[Any, ...], machine.Records] = {}
         self._recent: dict[int, npt.NDArray[np.int64]] = {}
         self._memory = _Memory.of(len(self.symbols), _SPACE)
+        self._terms_for(prepared.params)  # most studies vary neither limits nor size
 
     @classmethod
     def prepare(cls, prepared: "PreparedRun") -> "Kernel":
@@ -224,8 +226,7 @@ class Kernel:
         if found is None:
             if len(self._terms) > _LAST_TERMS:
                 self._terms.clear()
-            prepared = self._prepared
-            found = terms_of(prepared.experiment.cash, prepared.costs, self._limits_for(params))
+            found = limited(self._unlimited, self._limits_for(params))
             found["weight"], found["cash_reserve"] = weight, params["cash_reserve"]
             self._terms[key] = found
         return found
