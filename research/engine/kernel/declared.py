@@ -106,6 +106,14 @@ def _pack(  # noqa: PLR0917 (compiled functions take no keywords)
     always: int,
 ) -> None:  # fmt: skip
     """Four decisions a bar as bits, from the first bar that may decide on."""
+    if len(at) == len(code):  # a bar at every tick: no place needs looking up, which lets several bars go at a time
+        code[:first] = 0
+        bits = np.uint8(always | machine.READY)
+        here, enters, shorts = code[first:], long_entry[first:], short_entry[first:]
+        leaves, covers = long_exit[first:], short_exit[first:]
+        for bar in range(len(here)):
+            here[bar] = enters[bar] | shorts[bar] << 1 | leaves[bar] << 2 | covers[bar] << 3 | bits
+        return
     for bar in range(first):
         code[at[bar]] = 0
     for bar in range(first, len(at)):
