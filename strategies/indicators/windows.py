@@ -96,7 +96,7 @@ def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floa
     begin = first - period + 1
     unit = common_unit(values[begin:].view(np.int64), period)
     if unit == 0.0:
-        return fill_wide_sums(values, first, period, divisor, out)
+        return int(fill_wide_sums(values, first, period, divisor, out))
     # adding and taking away what has no room for fractions of `unit` leaves the nearest multiple of it
     rounder = unit * 1.5 * 2.0**52
     coarse = fine = 0.0
