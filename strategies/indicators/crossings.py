@@ -26,12 +26,15 @@ def crossover(first: Floats, second: Floats | float) -> Floats:
     other = read_only(second) if isinstance(second, np.ndarray) else read_only(np.full(len(one), second))
     check_lengths(one, other)
     result = np.empty(len(one))
-    _fill_crossings(one, other, result)
+    begin = _fill_crossings(one, other, result)
+    if begin >= 0:
+        _fill_touching(one, other, begin, result)
     return result
 
 
 @njit(cache=True)
-def _fill_crossings(first: Floats, second: Floats, out: Floats) -> None:
+def _fill_crossings(first: Floats, second: Floats, out: Floats) -> int:
+    """Crossings of lines that differ at every bar; -1, or the index of their first bar where they do not."""
     count = len(first)
     begin = other = 0
     while begin < count and np.isnan(first[begin]):
@@ -40,7 +43,7 @@ def _fill_crossings(first: Floats, second: Floats, out: Floats) -> None:
         other += 1
     begin = max(begin, other)
     out[: begin + 1] = np.nan
-    # as if the lines differed at every bar; slices, because indices that cannot be negative let several bars go at once
+    # slices, because indices that cannot be negative let several bars go at once
     one, two, crossing = first[begin:], second[begin:], out[begin:]
     equal = 0
     for at in range(1, len(one)):
@@ -49,8 +52,7 @@ def _fill_crossings(first: Floats, second: Floats, out: Floats) -> None:
         falls = (before > 0.0) & (one[at] < two[at])
         crossing[at] = np.float64(rises) - np.float64(falls)
         equal |= (before == 0.0) | (now == 0.0)
-    if equal:
-        _fill_touching(first, second, begin, out)
+    return begin if equal else -1
 
 
 @njit(cache=True)

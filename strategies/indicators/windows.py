@@ -13,6 +13,7 @@ from strategies.indicators.columns import Floats, Integers
 
 _EXPONENT = 52  # bits of a double below its exponent
 _BIAS = 1023
+_MAGNITUDE = 2**63 - 1  # all of a double but its sign
 _MODERATE = 900  # exponents of numbers that are halved and doubled without a thought
 _SURE = 2.0**-51  # of a tail: more than adding the margin to it can lose
 _LARGE = 2.0**1000
@@ -84,7 +85,6 @@ def exact_sum(values: Floats, start: int, stop: int, partials: Floats) -> tuple[
     return total, True
 
 
-@njit(cache=True, error_model="numpy")
 def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floats) -> int:
     """`math.fsum(window) / divisor` of every window.
 
@@ -93,10 +93,17 @@ def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floa
     """
     if first >= len(values):
         return -1
+    unit = common_unit(values.view(np.int64), first - period + 1, period)
+    if unit > 0.0:
+        fill_close_sums(values, first, period, divisor, unit, out)
+        return -1
+    return int(fill_wide_sums(values, first, period, divisor, out))  # rare, and compiled only where it is needed
+
+
+@njit(cache=True, error_model="numpy")
+def fill_close_sums(values: Floats, first: int, period: int, divisor: float, unit: float, out: Floats) -> None:  # noqa: PLR0917
+    """`fill_sums` of numbers that a `common_unit` parts."""
     begin = first - period + 1
-    unit = common_unit(values[begin:].view(np.int64), period)
-    if unit == 0.0:
-        return int(fill_wide_sums(values, first, period, divisor, out))
     # adding and taking away what has no room for fractions of `unit` leaves the nearest multiple of it
     rounder = unit * 1.5 * 2.0**52
     coarse = fine = 0.0
@@ -113,11 +120,10 @@ def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floa
         result[at] = (coarse + fine) / divisor
         gone_coarse = (leaving[at] + rounder) - rounder
         gone_fine = leaving[at] - gone_coarse
-    return -1
 
 
 @njit(cache=True)
-def common_unit(patterns: Integers, period: int) -> float:
+def common_unit(patterns: Integers, begin: int, period: int) -> float:
     """A power of two such that sums of multiples of it and sums of the remainders are exact; 0 where there is none.
 
     Every number is a whole multiple of the last place of the smallest. As the sum of a multiple of the unit and of a
@@ -126,14 +132,15 @@ def common_unit(patterns: Integers, period: int) -> float:
 
     Args:
         patterns: the numbers' bits.
+        begin: index of the first that counts.
         period: numbers in a window.
     """
-    magnitude = np.int64(2**63 - 1)
-    smallest, largest = magnitude, np.int64(0)
-    for at in range(len(patterns)):
-        size = patterns[at] & magnitude
+    those = patterns[begin:]
+    smallest, largest = _MAGNITUDE, 0
+    for at in range(len(those)):
+        size = those[at] & _MAGNITUDE
         largest = max(largest, size)
-        smallest = min(smallest, size if size != 0 else magnitude)
+        smallest = min(smallest, size if size != 0 else _MAGNITUDE)
     if largest == 0:
         return 1.0
     low, high = (smallest >> _EXPONENT) - _BIAS, (largest >> _EXPONENT) - _BIAS
@@ -147,7 +154,7 @@ def common_unit(patterns: Integers, period: int) -> float:
     # the multiples are below 2**(high + 2), their sum has to stay below 2**53 units
     if high + 2 + room > unit + 52:
         return 0.0
-    return float(2.0**unit)
+    return 2.0**unit
 
 
 @njit(cache=True, error_model="numpy")

@@ -71,7 +71,7 @@ def test_a_sum_is_rounded_once_however_far_its_numbers_lie_apart(span, period):
 
 def test_a_unit_is_found_for_prices_and_none_for_what_floats_cannot_part():
     def unit(*numbers, period=30):
-        return common_unit(read_only(np.array(numbers)).view(np.int64), period)
+        return common_unit(read_only(np.array(numbers)).view(np.int64), 0, period)
 
     assert unit(0.1, 123.45, -600.0, 0.0) == 2.0**-8
     assert unit(0.0, -0.0) == 1.0
