@@ -14,7 +14,7 @@ from numba import njit
 from research.engine.kernel import machine
 from research.engine.kernel.market import Integers, Market
 from research.feed import SymbolBars
-from strategies.declaration import Signals, declare
+from strategies.declaration import Bars, Signals, declare
 
 Flags = npt.NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ class Declared:
 
     def __init__(self, strategy: Any, all_bars: Sequence[SymbolBars], market: Market) -> None:  # noqa: ANN401 (a class)
         self._strategy = strategy
-        self._bars = [bars.closed() for bars in all_bars]
+        self._bars = [_closed(bars) for bars in all_bars]
         self._at = market.at
         self._span = market.ticks.shape[1]
         self._distances: npt.NDArray[np.float64] | None = None
@@ -73,6 +73,14 @@ class Declared:
                 else:
                     self._distances[kind, row, at] = declared
         return self._distances
+
+
+def _closed(bars: SymbolBars) -> Bars:
+    """The bars for a declaration, not copied: views that the declaration cannot write through."""
+    return Bars(
+        bars.symbol, open=bars.open.view(), high=bars.high.view(), low=bars.low.view(), close=bars.close.view(),
+        volume=bars.volume.view(),
+    )  # fmt: skip
 
 
 def _flags(decisions: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

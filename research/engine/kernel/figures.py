@@ -82,7 +82,7 @@ class Session:
             Scale(experiment.annualization, experiment.risk_free),
             clock.days[closes],
             closes,
-            market.prices[machine.CLOSE].copy(),
+            market.prices[machine.CLOSE],
             np.cumsum(market.fresh, axis=1, dtype=np.int64) - 1,
             np.array([bars.close[-1] for bars in all_bars]),
             clock.ts,
