@@ -119,7 +119,8 @@ def figures_of(
 
 def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[str, float | None]:
     scale, rate = session.scale, session.scale.daily_rate
-    levels, returns = equity[session.closes], np.empty(len(session.closes))
+    levels = equity if len(session.closes) == len(equity) else equity[session.closes]  # daily bars are closes already
+    returns = np.empty(len(levels))
     (lowest, total, mean, deviation, spread, downside, best, worst, below, constant) = _returns(
         levels, session.cash, rate, returns
     )

@@ -33,9 +33,9 @@ _OWN: Final = frozenset({"signals", "indicators", "limits_for", "limits"})
 _METHODS: Final = (FunctionType, classmethod, staticmethod, property)
 _OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
 
-_EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE, _VALUE = (
+_EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE = (
     (machine.ACCOUNT.names or ()).index(name)
-    for name in ("events", "orders", "fills", "bookings", "met", "effective", "value")
+    for name in ("events", "orders", "fills", "bookings", "met", "effective")
 )
 _WHY: Final = {
     machine.UNCERTAIN_FEE: "A fee lies too near the middle of two millionths for the kernel's arithmetic.",
@@ -200,7 +200,7 @@ class Kernel:
 
     def _result(self, fault: int, ready: tuple[int, ...]) -> KernelRun:
         memory = self._memory
-        account = memory.account.tolist()[0]
+        account = memory.account.view(np.int64).tolist()  # each field is of eight bytes; those of interest are whole
         return KernelRun(
             _WHY.get(fault),
             account[_EVENTS] != 0,
@@ -210,7 +210,7 @@ class Kernel:
             _copied(memory.bookings, account[_BOOKINGS]),
             memory.queues[machine.MET, : account[_MET]].copy(),
             account[_STATE],
-            account[_VALUE],
+            float(memory.account["value"][0]),
             self._session,
         )
 
