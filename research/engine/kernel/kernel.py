@@ -34,8 +34,7 @@ _METHODS: Final = (FunctionType, classmethod, staticmethod, property)
 _OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
 
 _EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE = (
-    (machine.ACCOUNT.names or ()).index(name)
-    for name in ("events", "orders", "fills", "bookings", "met", "effective")
+    (machine.ACCOUNT.names or ()).index(name) for name in ("events", "orders", "fills", "bookings", "met", "effective")
 )
 _WHY: Final = {
     machine.UNCERTAIN_FEE: "A fee lies too near the middle of two millionths for the kernel's arithmetic.",
