@@ -124,7 +124,8 @@ def print_walk_forward(record: "WalkForwardRecord") -> None:
     rows = [
         [
             row["window"], f"{row['train_start']} to {row['train_end']}", f"{row['test_start']} to {row['test_end']}",
-            _varied(row["params"], record.page["drift"]), row["trials"], _figure(row["searched"]), _figure(row["tested"]), _figure(row["efficiency"]),
+            _varied(row["params"], record.page["drift"]), row["trials"],
+            *(_figure(row[name]) for name in ("searched", "tested", "efficiency")),
         ]
         for row in record.windows.to_pylist()
     ]  # fmt: skip

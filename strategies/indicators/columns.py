@@ -14,6 +14,7 @@ import numpy.typing as npt
 from strategies.errors import StrategyError
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 def read_only(values: Floats) -> Floats:

@@ -9,8 +9,12 @@ Every loop fills `out[first:]` from the windows of `period` values that end ther
 import numpy as np
 from numba import njit
 
-from strategies.indicators.columns import Floats
+from strategies.indicators.columns import Floats, Integers
 
+_EXPONENT = 52  # bits of a double below its exponent
+_BIAS = 1023
+_MAGNITUDE = 2**63 - 1  # all of a double but its sign
+_MODERATE = 900  # exponents of numbers that are halved and doubled without a thought
 _SURE = 2.0**-51  # of a tail: more than adding the margin to it can lose
 _LARGE = 2.0**1000
 _RENEW = 4096  # steps after which the running sum is made anew: a loss is carried along until then
@@ -81,9 +85,81 @@ def exact_sum(values: Floats, start: int, stop: int, partials: Floats) -> tuple[
     return total, True
 
 
-@njit(cache=True, error_model="numpy")
-def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floats) -> int:  # noqa: C901, PLR0912, PLR0915
+def fill_sums(values: Floats, first: int, period: int, divisor: float, out: Floats) -> int:
     """`math.fsum(window) / divisor` of every window.
+
+    Returns:
+        -1, or the index of the first window that `math.fsum` refuses.
+    """
+    if first >= len(values):
+        return -1
+    unit = common_unit(values.view(np.int64), first - period + 1, period)
+    if unit > 0.0:
+        fill_close_sums(values, first, period, divisor, unit, out)
+        return -1
+    return int(fill_wide_sums(values, first, period, divisor, out))  # rare, and compiled only where it is needed
+
+
+@njit(cache=True, error_model="numpy")
+def fill_close_sums(values: Floats, first: int, period: int, divisor: float, unit: float, out: Floats) -> None:  # noqa: PLR0917
+    """`fill_sums` of numbers that a `common_unit` parts."""
+    begin = first - period + 1
+    # adding and taking away what has no room for fractions of `unit` leaves the nearest multiple of it
+    rounder = unit * 1.5 * 2.0**52
+    coarse = fine = 0.0
+    for value in values[begin:first]:
+        part = (value + rounder) - rounder
+        coarse += part
+        fine += value - part
+    gone_coarse = gone_fine = 0.0
+    entering, leaving, result = values[first:], values[begin:], out[first:]
+    for at in range(len(entering)):
+        part = (entering[at] + rounder) - rounder
+        coarse += part - gone_coarse
+        fine += (entering[at] - part) - gone_fine
+        result[at] = (coarse + fine) / divisor
+        gone_coarse = (leaving[at] + rounder) - rounder
+        gone_fine = leaving[at] - gone_coarse
+
+
+@njit(cache=True)
+def common_unit(patterns: Integers, begin: int, period: int) -> float:
+    """A power of two such that sums of multiples of it and sums of the remainders are exact; 0 where there is none.
+
+    Every number is a whole multiple of the last place of the smallest. As the sum of a multiple of the unit and of a
+    remainder of at most half the unit, it takes part in two sums that need no rounding while neither passes 2**53 of
+    its steps, over a window and one value more. Adding the two then rounds once, as `math.fsum` does.
+
+    Args:
+        patterns: the numbers' bits.
+        begin: index of the first that counts.
+        period: numbers in a window.
+    """
+    those = patterns[begin:]
+    smallest, largest = _MAGNITUDE, 0
+    for at in range(len(those)):
+        size = those[at] & _MAGNITUDE
+        largest = max(largest, size)
+        smallest = min(smallest, size if size != 0 else _MAGNITUDE)
+    if largest == 0:
+        return 1.0
+    low, high = (smallest >> _EXPONENT) - _BIAS, (largest >> _EXPONENT) - _BIAS
+    if low < -_MODERATE or high > _MODERATE:
+        return 0.0
+    room = 1  # windows of one value more than they have are sums of fewer than 2**room
+    while period + 1 >= 2**room:
+        room += 1
+    # remainders are multiples of 2**(low - 52), the sum of as many halves of the unit has to stay below 2**(low + 1)
+    unit = low + 1 - room
+    # the multiples are below 2**(high + 2), their sum has to stay below 2**53 units
+    if high + 2 + room > unit + 52:
+        return 0.0
+    return 2.0**unit
+
+
+@njit(cache=True, error_model="numpy")
+def fill_wide_sums(values: Floats, first: int, period: int, divisor: float, out: Floats) -> int:  # noqa: C901, PLR0912, PLR0915
+    """`fill_sums` of numbers that are too large, too small or too different for sums without rounding.
 
     The sum slides as two doubles, with a bound on what their additions have lost. Where nothing was lost, or every
     number within the bound rounds to the same double, that is the correctly rounded sum. Where not, the two are made

@@ -14,7 +14,7 @@ from numba import njit
 from research.engine.kernel import machine
 from research.engine.kernel.market import Integers, Market
 from research.feed import SymbolBars
-from strategies.declaration import Signals, declare
+from strategies.declaration import Bars, Signals, declare
 
 Flags = npt.NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ class Declared:
 
     def __init__(self, strategy: Any, all_bars: Sequence[SymbolBars], market: Market) -> None:  # noqa: ANN401 (a class)
         self._strategy = strategy
-        self._bars = [bars.closed() for bars in all_bars]
+        self._bars = [_closed(bars) for bars in all_bars]
         self._at = market.at
         self._span = market.ticks.shape[1]
         self._distances: npt.NDArray[np.float64] | None = None
@@ -75,6 +75,14 @@ class Declared:
         return self._distances
 
 
+def _closed(bars: SymbolBars) -> Bars:
+    """The bars for a declaration, not copied: views that the declaration cannot write through."""
+    return Bars(
+        bars.symbol, open=bars.open.view(), high=bars.high.view(), low=bars.low.view(), close=bars.close.view(),
+        volume=bars.volume.view(),
+    )  # fmt: skip
+
+
 def _flags(decisions: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Truth values as numbers, always of one type: what differs in type is compiled once more."""
     flags = (decisions if decisions.flags.c_contiguous else np.ascontiguousarray(decisions)).view(np.uint8)
@@ -106,6 +114,14 @@ def _pack(  # noqa: PLR0917 (compiled functions take no keywords)
     always: int,
 ) -> None:  # fmt: skip
     """Four decisions a bar as bits, from the first bar that may decide on."""
+    if len(at) == len(code):  # a bar at every tick: no place needs looking up, which lets several bars go at a time
+        code[:first] = 0
+        bits = np.uint8(always | machine.READY)
+        here, enters, shorts = code[first:], long_entry[first:], short_entry[first:]
+        leaves, covers = long_exit[first:], short_exit[first:]
+        for bar in range(len(here)):
+            here[bar] = enters[bar] | shorts[bar] << 1 | leaves[bar] << 2 | covers[bar] << 3 | bits
+        return
     for bar in range(first):
         code[at[bar]] = 0
     for bar in range(first, len(at)):

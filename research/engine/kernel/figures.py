@@ -5,7 +5,7 @@ summed in the order in which the libraries sum. Does not belong here: what a fig
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +42,7 @@ _OF_RETURNS: Final = frozenset(
         "best_day", "worst_day",
     }
 )  # fmt: skip
+_OF_DEPTH: Final = frozenset({"max_drawdown", "calmar_ratio"})
 _OF_MONEY: Final = frozenset({"sessions", "fills", "final_equity", "net_profit", "fees", "slippage", "financing"})
 
 QUICK: Final = _OF_RETURNS | _OF_TRADES | _OF_ACTIVITY | _OF_MONEY
@@ -84,7 +85,7 @@ class Session:
             Scale(experiment.annualization, experiment.risk_free),
             clock.days[closes],
             closes,
-            market.prices[machine.CLOSE].copy(),
+            market.prices[machine.CLOSE],
             np.cumsum(market.fresh, axis=1, dtype=np.int64) - 1,
             np.array([bars.close[-1] for bars in all_bars]),
             clock.ts,
@@ -129,7 +130,7 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
         equity, gross, bookings = equity[tick:], gross[tick:], bookings[bookings["tick"] >= tick]
     found: dict[str, float | None] = {}
     if asked & _OF_RETURNS:
-        found |= _return_figures(session, equity)
+        found |= _return_figures(session, equity, asked)
     if asked & _OF_TRADES:
         found |= _trade_figures(session, fills)
     if asked & _OF_ACTIVITY:
@@ -149,14 +150,19 @@ def closes_of(session: Session, fills: machine.Records, bookings: machine.Record
     return closes
 
 
-def _return_figures(session: Session, equity: Floats) -> dict[str, float | None]:
+def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[str, float | None]:
     scale, rate = session.scale, session.scale.daily_rate
-    (last, lowest, total, mean, deviation, spread, downside, depth, deepest, best, worst, below, constant) = _returns(
-        equity, session.closes, session.cash, rate
-    ).tolist()
-    count = len(session.closes)
-    found: dict[str, float | None] = {"total_return": last / session.cash - 1.0, "max_drawdown": depth}
-    found |= dict.fromkeys(_OF_RETURNS - found.keys())
+    levels = equity if len(session.closes) == len(equity) else equity[session.closes]  # daily bars are closes already
+    returns = np.empty(len(levels))
+    (lowest, total, mean, deviation, spread, downside, best, worst, below, constant) = _returns(
+        levels, session.cash, rate, returns
+    )
+    count = len(levels)
+    found: dict[str, float | None] = dict.fromkeys(_OF_RETURNS)
+    found["total_return"] = float(levels[-1]) / session.cash - 1.0
+    deepest = 0.0
+    if asked & _OF_DEPTH:
+        found["max_drawdown"], deepest = _depths(levels, session.cash, returns)
     if lowest <= 0.0:  # returns are not defined
         return found
     yearly = total ** (1 / (count / scale.annualization)) - 1
@@ -174,44 +180,50 @@ def _return_figures(session: Session, equity: Floats) -> dict[str, float | None]
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _returns(equity: Records, closes: Records, start: float, rate: float) -> Floats:
-    """Sums over the daily returns; see `_return_figures` for their names."""
-    count = len(closes)
-    returns = np.empty(count)
-    before, peak, lowest, depth = start, start, np.inf, 0.0
-    total, growth_peak, deepest = 1.0, 100.0, 0.0
-    best, worst, adjusted_sum, plain_sum, squares, below = -np.inf, np.inf, 0.0, 0.0, 0.0, 0
+def _returns(levels: Floats, start: float, rate: float, returns: Floats) -> tuple[float, ...]:
+    """Daily returns, and sums over them; see `_return_figures` for their names."""
+    count = len(levels)
+    returns[0] = levels[0] / start - 1.0
+    for at in range(1, count):  # by itself, so that several days go at a time
+        returns[at] = levels[at] / levels[at - 1] - 1.0
+    lowest, best, worst = start, -np.inf, np.inf
+    total, adjusted_sum, plain_sum, squares, below = 1.0, 0.0, 0.0, 0.0, 0
     for at in range(count):
-        level = equity[closes[at]]
-        one = level / before - 1.0
-        returns[at] = one
-        before = level
-        lowest, peak = min(lowest, level), max(peak, level)
-        depth = min(depth, level / peak - 1.0)
+        one, level = returns[at], levels[at]
+        lowest = min(lowest, level)
+        best = max(best, one)
+        worst = min(worst, one)
         total *= one + 1.0
-        growth_peak = max(growth_peak, total * 100.0)
-        deepest = min(deepest, (total * 100.0 - growth_peak) / growth_peak)
-        best, worst = max(best, one), min(worst, one)
         adjusted = one - rate
         adjusted_sum += adjusted
         plain_sum += one
-        if adjusted < 0.0:
-            squares += adjusted * adjusted
+        squares += adjusted * adjusted if adjusted < 0.0 else 0.0
         below += one < rate
     mean, plain_mean = adjusted_sum / count, plain_sum / count
     deviation = spread = 0.0
-    constant = True
+    varied = 0
     for at in range(count):
         away, plain = returns[at] - rate - mean, returns[at] - plain_mean
         deviation += away * away
         spread += plain * plain
-        constant &= returns[at] == returns[0]
-    return np.array(
-        [
-            before, lowest, total, mean, np.sqrt(deviation / (count - 1)), np.sqrt(spread / (count - 1)),
-            squares / count, depth, deepest, best, worst, below, 1.0 if constant else 0.0,
-        ]
+        varied |= returns[at] != returns[0]
+    return (
+        lowest, total, mean, np.sqrt(deviation / (count - 1)), np.sqrt(spread / (count - 1)), squares / count, best,
+        worst, below, varied == 0,
     )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _depths(levels: Floats, start: float, returns: Floats) -> tuple[float, float]:
+    """The deepest falls from a peak: of the equity, and of what one hundred grow to by the returns."""
+    peak, depth, total, growth_peak, deepest = start, 0.0, 1.0, 100.0, 0.0
+    for at in range(len(levels)):
+        peak = max(peak, levels[at])
+        depth = min(depth, levels[at] / peak - 1.0)
+        total *= returns[at] + 1.0
+        growth_peak = max(growth_peak, total * 100.0)
+        deepest = min(deepest, (total * 100.0 - growth_peak) / growth_peak)
+    return depth, deepest
 
 
 def _other_figures(session: Session, equity: Floats) -> dict[str, float | None]:

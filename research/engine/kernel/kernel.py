@@ -17,7 +17,7 @@ from research.clock import Clock, clock_of
 from research.engine.kernel import machine
 from research.engine.kernel.declared import Declared
 from research.engine.kernel.figures import Session, closes_of, figures_of
-from research.engine.kernel.market import Market, models, terms_of
+from research.engine.kernel.market import Market, limited, models, terms_without_limits
 from research.errors import ResearchError
 from risk.limits import Limits
 from strategies.base_strategy import BaseStrategy, is_declared
@@ -33,9 +33,8 @@ _OWN: Final = frozenset({"signals", "indicators", "limits_for", "limits"})
 _METHODS: Final = (FunctionType, classmethod, staticmethod, property)
 _OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
 
-_EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE, _VALUE = (
-    (machine.ACCOUNT.names or ()).index(name)
-    for name in ("events", "orders", "fills", "bookings", "met", "effective", "value")
+_EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE = (
+    (machine.ACCOUNT.names or ()).index(name) for name in ("events", "orders", "fills", "bookings", "met", "effective")
 )
 _WHY: Final = {
     machine.UNCERTAIN_FEE: "A fee lies too near the middle of two millionths for the kernel's arithmetic.",
@@ -159,9 +158,11 @@ class Kernel:
         self._market = Market.of(self.clock, all_bars, prepared.costs)
         self._declared = Declared(prepared.strategy, all_bars, self._market)
         self._session = Session.of(prepared.experiment, self.clock, self._market, all_bars)
+        self._unlimited = terms_without_limits(prepared.experiment.cash, prepared.costs)
         self._terms: dict[tuple[Any, ...], machine.Records] = {}
         self._recent: dict[int, npt.NDArray[np.int64]] = {}
         self._memory = _Memory.of(len(self.symbols), _SPACE)
+        self._terms_for(prepared.params)  # most studies vary neither limits nor size
 
     @classmethod
     def prepare(cls, prepared: "PreparedRun") -> "Kernel":
@@ -208,7 +209,7 @@ class Kernel:
 
     def _result(self, fault: int, ready: tuple[int, ...]) -> KernelRun:
         memory = self._memory
-        account = memory.account.tolist()[0]
+        account = memory.account.view(np.int64).tolist()  # each field is of eight bytes; those of interest are whole
         return KernelRun(
             _WHY.get(fault),
             account[_EVENTS] != 0,
@@ -218,7 +219,7 @@ class Kernel:
             _copied(memory.bookings, account[_BOOKINGS]),
             memory.queues[machine.MET, : account[_MET]].copy(),
             account[_STATE],
-            account[_VALUE],
+            float(memory.account["value"][0]),
             self._session,
         )
 
@@ -234,8 +235,7 @@ class Kernel:
         if found is None:
             if len(self._terms) > _LAST_TERMS:
                 self._terms.clear()
-            prepared = self._prepared
-            found = terms_of(prepared.experiment.cash, prepared.costs, self._limits_for(params))
+            found = limited(self._unlimited, self._limits_for(params))
             found["weight"], found["cash_reserve"] = weight, params["cash_reserve"]
             self._terms[key] = found
         return found

@@ -37,7 +37,8 @@ MARKET, STOP, LIMIT = range(3)
 """Kinds of orders."""
 
 # an order's status, in Backtrader's numbers; from SUBMITTED to PARTIAL it is alive
-SUBMITTED, ACCEPTED, PARTIAL, COMPLETED, CANCELED, MARGIN, REJECTED = 1, 2, 3, 4, 5, 7, 8
+SUBMITTED, ACCEPTED, PARTIAL, COMPLETED, REJECTED = 1, 2, 3, 4, 8
+CANCELED, MARGIN = np.int64(5), np.int64(7)
 
 ACTIVE, HALT_ENTRIES, REDUCE_ONLY, FLATTEN = range(4)
 """Halt states by severity."""
@@ -73,6 +74,9 @@ STAY, GO_LONG, GO_SHORT, LEAVE = range(4)
 # symbols on their way by age, symbols with news of their orders, symbols in the order in which the broker met them
 SENT, PENDING, LIVE, WISHES, NEWS, MET = range(6)
 QUEUES: Final = 6
+
+# numpy's, as are two of the statuses: numba compiles a function once more for every plain constant that it is given
+YES, NO = np.bool_(True), np.bool_(False)
 
 NEVER = 2**62
 LONG_AGO = -(2**62)
@@ -347,7 +351,7 @@ def withdrawn(  # noqa: PLR0917
     for at in range(of.working):
         number = of.numbers[at]
         if orders[number].status <= PARTIAL and not (
-            cancels and end(account, orders, queues, number, CANCELED, tick, True)
+            cancels and end(account, orders, queues, number, CANCELED, tick, YES)
         ):
             of.numbers[kept] = number
             kept += 1
@@ -467,7 +471,7 @@ def review(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of limits)
     now = ticks[TS, tick]
     if guarded is not None:
         if now >= a.quiet_until:
-            watch(terms, account, ticks, tick, False)
+            watch(terms, account, ticks, tick, NO)
     order.approved = order.requested
     if order.protective:
         return
@@ -648,7 +652,7 @@ def accept_submitted(  # noqa: PLR0917
             queues[NEWS, a.news] = order.symbol
             a.news += 1
         else:
-            end(account, orders, queues, number, MARGIN, tick, False)
+            end(account, orders, queues, number, MARGIN, tick, NO)
     a.sent = 0
 
 
@@ -673,7 +677,7 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
             if order.protective or order.by_guard:
                 if of.size * size >= 0.0:
                     order.reason, size = NO_POSITION, 0.0
-                    end(account, orders, queues, number, CANCELED, tick, False)
+                    end(account, orders, queues, number, CANCELED, tick, NO)
                 elif abs(size) > abs(of.size):
                     size = -of.size
             if of.taken_at != tick:
@@ -784,7 +788,7 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
                 a.news += 1
             if ends:
                 order.reason = order.reason if done == size else NO_CASH
-                end(account, orders, queues, number, COMPLETED if done == size else MARGIN, tick, False)
+                end(account, orders, queues, number, COMPLETED if done == size else MARGIN, tick, NO)
         if order.status <= PARTIAL:
             queues[PENDING, kept] = number
             kept += 1
@@ -858,7 +862,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
             side = 1 if of.weight > 0.0 else -1 if of.weight < 0.0 else 0
         pursues = stage == _ENDING
         if stage == _TOLD and of.wish and of.order == NONE:
-            pursues = withdrawn(account, symbols, orders, queues, tick, symbol, False)
+            pursues = withdrawn(account, symbols, orders, queues, tick, symbol, NO)
         elif stage == _SETTLING and of.wish and of.order != NONE and orders[of.order].status > PARTIAL:
             status = orders[of.order].status
             done = of.size == 0.0 if of.weight == 0.0 else status == COMPLETED
@@ -888,7 +892,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                         size = -of.size
             elif part <= _REST:
                 if pursues and of.wish and of.order == NONE and withdrawn(
-                    account, symbols, orders, queues, tick, symbol, True
+                    account, symbols, orders, queues, tick, symbol, YES
                 ):  # fmt: skip
                     # the position to aim at: `strategies.sizing.target_shares`
                     target, equity = of.size if of.weight != 0.0 else 0.0, a.value
@@ -909,7 +913,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                     of.tries += 1
                     pursues = False
                     if size == 0.0 and (of.weight == 0.0 or of.tries >= _TRIES):
-                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, False)
+                        pursues = finish(account, symbols, queues, symbol, of.weight == 0.0, NO)
             elif away is not None:
                 if part == _STOP and (of.stop or of.take) and (stage == _ENDING or stage == _TOLD):
                     keeps = True
@@ -920,7 +924,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                             or (of.take and of.take_order != NONE and orders[of.take_order].status == REJECTED)
                         )
                     if keeps:
-                        withdrawn(account, symbols, orders, queues, tick, symbol, False)
+                        withdrawn(account, symbols, orders, queues, tick, symbol, NO)
                     for at in range(of.working):
                         number = of.numbers[at]
                         own = (of.stop and number == of.stop_order) or (of.take and number == of.take_order)
@@ -930,7 +934,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                         keeps = False
                         if not of.wish:
                             of.stop = of.take = 0
-                            withdrawn(account, symbols, orders, queues, tick, symbol, True)
+                            withdrawn(account, symbols, orders, queues, tick, symbol, YES)
                 if keeps and (of.stop if part == _STOP else of.take):
                     kind, price, number = STOP, of.stop_price, of.stop_order
                     if part == _TAKE:
@@ -940,7 +944,7 @@ def send_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (a list of turns)
                         left = orders[number].remaining
                         most = abs(left) if abs(left) > abs(size) else abs(size)
                         same = orders[number].price == price and abs(left - size) <= 1e-9 * most
-                        if same or not end(account, orders, queues, number, CANCELED, tick, True):
+                        if same or not end(account, orders, queues, number, CANCELED, tick, YES):
                             size = 0.0
                     if size != 0.0 and not 0.0 < price < math.inf:
                         a.fault = NO_PRICE
@@ -1120,7 +1124,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                 if ticks[TS, tick] < a.quiet_until and a.floor < a.value <= a.peak:
                     a.last = a.value
                 else:
-                    watch(terms, account, ticks, tick, True)
+                    watch(terms, account, ticks, tick, YES)
                 at = a.live if a.effective == a.halt or a.effective < REDUCE_ONLY else 0
                 while at < a.live:
                     order = orders[queues[LIVE, at]]
@@ -1129,7 +1133,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
                     if order.by_guard or (a.effective == REDUCE_ONLY and reduces):
                         at += 1
                     else:
-                        end(account, orders, queues, queues[LIVE, at], CANCELED, tick, True)
+                        end(account, orders, queues, queues[LIVE, at], CANCELED, tick, YES)
                 a.halt = a.effective
         send_orders(
             terms, account, symbols, orders, queues, market, fresh, code, away, comes_to, ticks, recent, guarded,

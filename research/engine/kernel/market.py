@@ -140,6 +140,11 @@ def models(slippage: SlippageModel) -> bool:
 
 def terms_of(cash: float, costs: CostModel, limits: Limits) -> machine.Records:
     """`machine.TERMS` of an experiment, without what a strategy's parameters say."""
+    return limited(terms_without_limits(cash, costs), limits)
+
+
+def terms_without_limits(cash: float, costs: CostModel) -> machine.Records:
+    """What of `machine.TERMS` is the same for all parameters."""
     terms = np.zeros(1, machine.TERMS)
     of = terms[0]
     of["cash"] = cash
@@ -150,7 +155,13 @@ def terms_of(cash: float, costs: CostModel, limits: Limits) -> machine.Records:
     of["participation"] = np.inf if part is None else part
     _set_fees(of, costs)
     _set_interest(of, costs)
-    _set_limits(of, limits)
+    return terms
+
+
+def limited(terms: machine.Records, limits: Limits) -> machine.Records:
+    """A copy of some terms, with limits."""
+    terms = terms.copy()
+    _set_limits(terms[0], limits)
     return terms
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies.errors import StrategyError
 from strategies.indicators import atr, crossover, ema, highest, macd, rsi, shifted, sma, stddev, stochastic
 from strategies.indicators.columns import not_ready, read_only
-from strategies.indicators.windows import fill_ages, fill_extremes, fill_sums, fill_weighted
+from strategies.indicators.windows import common_unit, fill_ages, fill_extremes, fill_sums, fill_weighted
 from tests.unit.strategies.indicators.backtraders import bits
 
 # where a sum rounds is decided far below its last bit: halves of units, and what breaks the tie
@@ -57,6 +57,26 @@ def test_a_long_sliding_sum_stays_exact():
     column = (1000.0 + np.cumsum(moves) * math.pi).tolist()
     expected, _ = by_hand(column, 30, lambda window: math.fsum(window) / 30)
     assert bits(sma(np.array(column), 30)) == bits(expected)
+
+
+@pytest.mark.parametrize("span", [0, 5, 20, 38, 39, 40, 41, 42, 43, 60])
+@pytest.mark.parametrize("period", [1, 2, 31, 100])
+def test_a_sum_is_rounded_once_however_far_its_numbers_lie_apart(span, period):
+    generator = np.random.default_rng(span)
+    column = np.ldexp(generator.uniform(0.5, 1.0, 400), generator.integers(0, span + 1, 400))
+    column *= generator.choice([-1.0, 1.0, 1.0], 400)
+    expected, _ = by_hand(column.tolist(), period, lambda window: math.fsum(window) / period)
+    assert bits(sma(column, period)) == bits(expected)
+
+
+def test_a_unit_is_found_for_prices_and_none_for_what_floats_cannot_part():
+    def unit(*numbers, period=30):
+        return common_unit(read_only(np.array(numbers)).view(np.int64), 0, period)
+
+    assert unit(0.1, 123.45, -600.0, 0.0) == 2.0**-8
+    assert unit(0.0, -0.0) == 1.0
+    assert unit(1.0, 2.0**40) > 0.0
+    assert unit(1.0, 2.0**44) == unit(1.0, math.nan) == unit(1.0, math.inf) == unit(5e-324, 5e-324) == 0.0
 
 
 @settings(max_examples=60)
