@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research.errors import StudyError
+from research.overfitting import Severity
 from research.result import DAILY_SCHEMA, latest_pages, result_folder
 from warehouse.errors import CorruptFileError
 from warehouse.files import read_parquet
@@ -117,7 +118,7 @@ def _study_candidate(results_dir: Path, record: "StudyRecord") -> Candidate | No
         remarks=tuple(
             f"{one.get('check')}: {one.get('sentence')}"
             for one in assessment.get("findings") or ()
-            if str(one.get("severity")).lower() != "ok"
+            if one.get("severity") != Severity.PASS
         ),
     )
 

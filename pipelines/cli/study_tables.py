@@ -81,9 +81,9 @@ def print_estimates(estimates: Sequence["Estimate"]) -> None:
     """What trading will cost at some points of the space; the edge is what a trade must earn before costs."""
     columns = {
         "trades_per_year": "trades a year", "turnover": "turnover a year", "fees_per_year": "fees a year",
-        "fees_to_equity": "of equity", "break_even_edge": "break-even edge", "fees_to_gross_profit": "of gross profit",
+        "fees_to_cash": "of the cash", "break_even_edge": "break-even edge", "fees_to_gross_profit": "of gross profit",
     }  # fmt: skip
-    fractions = {"fees_to_equity", "break_even_edge", "fees_to_gross_profit"}
+    fractions = {"fees_to_cash", "break_even_edge", "fees_to_gross_profit"}
 
     def shown(name: str, value: float | None) -> str:
         if value is None:
@@ -96,6 +96,9 @@ def print_estimates(estimates: Sequence["Estimate"]) -> None:
         for one in estimates
     ]
     print_rows([*varied, *columns.values()], rows)
+    for one in estimates:
+        if one.reason:
+            say(f"{' '.join(f'{name}={value}' for name, value in one.params.items())}: {one.reason}")
 
 
 def print_batch(table: "pa.Table") -> None:
@@ -165,14 +168,15 @@ def _print_best(record: "StudyRecord", top: int) -> None:
         say("No trial has a value.")
         return
     varied = list(json.loads(ranked[0]["params"]))
-    objective = " ".join(record.specification.objectives)
-    beside = [name for name in _BESIDE if name != objective]
+    objectives = record.specification.objectives
+    beside = [name for name in _BESIDE if name not in objectives]
     rows = []
     for place, trial in enumerate(ranked, 1):
         params, metrics = json.loads(trial["params"]), json.loads(trial["metrics"])
         figures = [format_metric(name, metrics.get(name)) for name in beside]
-        rows.append([place, trial["number"], *(params.get(name) for name in varied), f"{trial['value']:.6g}", *figures])
-    columns = ["rank", "trial", *varied, objective, *(METRICS[name].label for name in beside)]
+        values = [f"{value:.6g}" for value in trial["values"]]
+        rows.append([place, trial["number"], *(params.get(name) for name in varied), *values, *figures])
+    columns = ["rank", "trial", *varied, *objectives, *(METRICS[name].label for name in beside)]
     print_rows(columns, rows)
 
 
@@ -181,7 +185,7 @@ def _ranked(record: "StudyRecord") -> list[dict[str, Any]]:
     from research.study.report_data import maximised
 
     sign = -1.0 if maximised(record.specification) else 1.0
-    trials = record.trials.select(["number", "state", "value", "params", "metrics"]).to_pylist()
+    trials = record.trials.select(["number", "state", "value", "values", "params", "metrics"]).to_pylist()
     known = [trial for trial in trials if trial["state"] == "complete" and trial["value"] is not None]
     return sorted(known, key=lambda trial: sign * trial["value"])
 

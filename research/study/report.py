@@ -138,10 +138,7 @@ def _verdict(severity: str) -> tuple[str, str]:
 _VERDICTS = {
     "error": ("error", "fails"),
     "warn": ("warn", "warns"),
-    "warning": ("warn", "warns"),
-    "ok": ("ok", "passes"),
     "pass": ("ok", "passes"),
-    "info": ("ok", "passes"),
 }
 
 MEANINGS: Mapping[str, str] = {

@@ -28,7 +28,7 @@ class TrialView:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check of the study says; `severity` is `ok`, `warn`, `error` or anything else for "not judged"."""
+    """What a check of the study says; `severity` is `pass`, `warn`, `error` or anything else for "not judged"."""
 
     check: str
     severity: str
@@ -125,4 +125,4 @@ def read_findings(assessment: Mapping[str, Any] | None) -> list[Finding] | None:
     return sorted(found, key=lambda one: _ORDER.get(one.severity, 2))
 
 
-_ORDER = {"error": 0, "warn": 1, "warning": 1, "ok": 3, "pass": 3, "info": 3}
+_ORDER = {"error": 0, "warn": 1, "pass": 3}

@@ -26,7 +26,7 @@ def test_what_the_assessment_measured_stands_in_the_line(tmp_path):
     keep(tmp_path, "other", made=trials(4))
     findings = [
         {"check": "overfitting", "severity": "error", "sentence": "Luck."},
-        {"check": "trades", "severity": "ok", "sentence": "Enough."},
+        {"check": "trades", "severity": "pass", "sentence": "Enough."},
     ]
     save_assessment(tmp_path, "demo", {"findings": findings, "statistics": {"deflated_sharpe_ratio": 0.4}})
     rows = {row["name"]: row for row in build_leaderboard(tmp_path).to_pylist()}
