@@ -250,7 +250,7 @@ def fault_sentence(model: type[BaseModel], error: ValidationError, origin: str) 
 
 
 def _verb(reason: str) -> str:
-    return "is wrong: " if reason.startswith(("input should", "field")) else ""
+    return "is wrong: " if reason.startswith(("input should", "field", "tuple should")) else ""
 
 
 def _near(key: str, known: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from research.engine.choice import Engine
 from research.engine.kernel import Kernel, KernelRun, ineligible
 from research.engine.kernel.figures import FIGURES, QUICK
 from research.errors import IneligibleError
-from research.metric_catalog import Better
+from research.metric_catalog import METRICS, Better
 from research.run_output import RunOutput
 from research.study.folds import Part, parts_of, session_days
 from research.study.objective import Objective
@@ -65,7 +65,7 @@ class Evaluator:
         self._parts = parts_of(prepared, specification.folds, specification.warmup_bars)
         self._days = session_days(prepared)
         needed = {name for objective in self._objectives for name in objective.metrics}
-        self._names = sorted(QUICK | needed)
+        self._names = [name for name in METRICS if name in QUICK | needed]
         self._compiled = engine is Engine.AUTO and ineligible(prepared) is None
         self._kernels: dict[int, Kernel] = {}
 
@@ -87,7 +87,9 @@ class Evaluator:
     def all_figures(self, point: Mapping[str, Any]) -> dict[str, float | None]:
         """Every figure at a point, the ones that take longer included; the mean over folds where there are several."""
         params = self.complete(point)
-        return _combined([self.run_part(part, params, sorted(FIGURES)).metrics for part in self._parts])
+        return _combined(
+            [self.run_part(part, params, [name for name in METRICS if name in FIGURES]).metrics for part in self._parts]
+        )
 
     def complete(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter of the strategy at a point."""

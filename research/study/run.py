@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from research.engine import PreparedRun, prepare_run
+from research.engine.kernel.figures import FIGURES
 from research.errors import StudyError
 from research.experiment import Experiment
 from research.fingerprint import code_version, environment
@@ -230,7 +231,9 @@ class _Study:
         best = next(iter(ranked(trials, self._coordinator.directions[0])), None)
         if best is None:
             return None
-        metrics = self._coordinator.evaluator.all_figures(best.params) if whole else dict(best.metrics)
+        metrics = dict(best.metrics)
+        if whole and not metrics.keys() >= FIGURES:  # the kernel's search leaves out what takes longer
+            metrics = self._coordinator.evaluator.all_figures(best.params)
         return {
             "number": best.number, "value": best.value, "values": list(best.values),
             "params": dict(best.params), "metrics": metrics,

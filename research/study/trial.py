@@ -18,6 +18,7 @@ from research.engine.choice import Engine
 from research.engine.kernel import Kernel, ineligible
 from research.engine.kernel.figures import FIGURES
 from research.experiment import Experiment
+from research.metric_catalog import METRICS
 from research.metrics import Scale, activity_metrics, return_metrics, trade_metrics
 from research.run_output import RunOutput
 
@@ -91,7 +92,7 @@ def figures(experiment: Experiment, output: RunOutput, since: int = 0) -> dict[s
         "fees_to_gross_profit": output.commission / earned if earned is not None and earned > 0.0 else None,
     }
     found = dict(measured.values) | money
-    return {name: _number(found.get(name)) for name in FIGURES}
+    return {name: _number(found.get(name)) for name in METRICS if name in FIGURES}
 
 
 def _number(value: object) -> float | None:
