@@ -279,7 +279,7 @@ class Coordinator:
         return None
 
     def _must_stop(self) -> bool:
-        return self._stop is not None and self._stop()
+        return self._ended() is not None
 
     def _look(self) -> None:
         """End what cannot come to anything."""

@@ -86,10 +86,8 @@ class Evaluator:
 
     def all_figures(self, point: Mapping[str, Any]) -> dict[str, float | None]:
         """Every figure at a point, the ones that take longer included; the mean over folds where there are several."""
-        params = self.complete(point)
-        return _combined(
-            [self.run_part(part, params, [name for name in METRICS if name in FIGURES]).metrics for part in self._parts]
-        )
+        params, names = self.complete(point), [name for name in METRICS if name in FIGURES]
+        return _combined([self.run_part(part, params, names).metrics for part in self._parts])
 
     def complete(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter of the strategy at a point."""

@@ -85,7 +85,7 @@ class StudySpecification(BaseModel):
     hold_out: float = Field(default=0.2, ge=0, lt=1, description="Last part of the sessions, never shown to the search")
     startup_trials: int = Field(default=10, ge=1, description="Random trials before tpe or cmaes learns")
     candidates: int = Field(default=24, ge=1, description="Expected-improvement candidates of tpe")
-    timeout: float | None = Field(default=3_600.0, gt=0, description="Seconds after which no more batch is asked")
+    timeout: float | None = Field(default=3_600.0, gt=0, description="Seconds after which the study stops")
     trial_timeout: float | None = Field(default=300.0, gt=0, description="Seconds of a trial on a worker")
     keep_returns: bool = Field(default=True, description="Keep each trial's daily returns")
     verify_best: int = Field(default=5, ge=0, description="Best kernel trials that are run again on Backtrader")
