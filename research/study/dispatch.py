@@ -17,6 +17,7 @@ from research.study.outcome import StudyTrial, TrialState
 from research.study.workers import Job, Points, Workers
 
 _ATTEMPTS = 3
+_LOSSES = 20
 _POLL_SECONDS = 0.2
 _START_SECONDS = 30.0  # a new process imports for some seconds before its first trial begins
 _LARGEST = 128
@@ -61,7 +62,8 @@ class Dispatcher:
         self._compiled, self._trial_timeout = compiled, trial_timeout
         self._queue: deque[_Chunk] = deque()
         self._flights: dict[Future[list[StudyTrial]], _Flight] = {}
-        self._warm = False
+        self._fresh = time.monotonic()
+        self._broken, self._losses = False, 0
 
     def run(self, points: Points, bounds: Bounds) -> Iterator[list[StudyTrial]]:
         """Trials in the order in which they end.
@@ -75,11 +77,16 @@ class Dispatcher:
                 self._abandon()
                 return
             self._fill(bounds)
+            if not self._flights:
+                yield from self._recover()
+                continue
             done, _ = wait(self._flights, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 flight = self._flights.pop(future, None)
                 if flight is not None:
                     yield from self._landed(future, flight)
+            if self._broken:
+                yield from self._recover()
             yield from self._overdue()
 
     def _chunks(self, points: Points) -> list[_Chunk]:
@@ -99,7 +106,7 @@ class Dispatcher:
                 future = self._workers.submit(self._job, chunk.points, bounds)
             except BrokenExecutor:
                 self._queue.appendleft(chunk)
-                self._lost()
+                self._broken = True
                 return
             self._flights[future] = _Flight(chunk)
 
@@ -109,31 +116,33 @@ class Dispatcher:
     def _landed(self, future: "Future[list[StudyTrial]]", flight: _Flight) -> Iterator[list[StudyTrial]]:
         error = None if future.cancelled() else future.exception()
         if error is None and not future.cancelled():
-            self._warm = True
+            self._losses = 0
             yield future.result()
         elif error is None or type(error).__name__ in _LOST:
             yield from self._again(flight.chunk)
         elif isinstance(error, BrokenExecutor):
             yield from self._again(flight.chunk)
-            yield from self._lost_flights()
-            self._workers.replace()
+            self._broken = True
         else:
             raise error
 
-    def _lost(self) -> None:
-        for trials in self._lost_flights():
-            raise StudyError(f"workers: {trials[0].reason}.")
-        self._workers.replace()
+    def _recover(self) -> Iterator[list[StudyTrial]]:
+        """Whatever was in flight on a broken pool is run again, on new workers.
 
-    def _lost_flights(self) -> Iterator[list[StudyTrial]]:
-        """Whatever was in flight on a broken pool is run again."""
+        Raises:
+            StudyError: workers cannot be replaced, or end as soon as they start.
+        """
         flights, self._flights = self._flights, {}
         for future, flight in flights.items():
-            finished = future.done() and not future.cancelled() and future.exception() is None
-            if finished:
+            if _has_result(future):
                 yield future.result()
             else:
                 yield from self._again(flight.chunk)
+        self._broken = False
+        self._losses += 1
+        if self._losses > _LOSSES:
+            raise StudyError(f"workers: they ended {self._losses} times in a row before a trial was done.")
+        self._replace()
 
     def _again(self, chunk: _Chunk) -> Iterator[list[StudyTrial]]:
         """Put a chunk whose worker was lost back, alone; what is lost too often has failed."""
@@ -150,9 +159,10 @@ class Dispatcher:
         for future, flight in self._flights.items():
             if flight.began is None and future.running():
                 flight.began = now
-            grace = 0.0 if self._warm else _START_SECONDS
-            allowed = self._trial_timeout * len(flight.chunk.points) + grace
-            if flight.began is not None and now - flight.began > allowed and not future.done():
+            if flight.began is None or future.done():
+                continue
+            begins = max(flight.began, self._fresh + _START_SECONDS)  # nobody tells which worker is still starting
+            if now - begins > self._trial_timeout * len(flight.chunk.points):
                 slow.append(future)
         if not slow:
             return
@@ -170,11 +180,15 @@ class Dispatcher:
         """Only a process that is ended stops a trial; what its neighbours had is run again, at nobody's expense."""
         flights, self._flights = self._flights, {}
         for future, flight in flights.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
+            if _has_result(future):
                 yield future.result()
             else:
                 self._queue.appendleft(flight.chunk)
+        self._replace()
+
+    def _replace(self) -> None:
         self._workers.replace()
+        self._fresh = time.monotonic()
 
     def _abandon(self) -> None:
         for future in self._flights:
@@ -182,6 +196,10 @@ class Dispatcher:
         self._flights = {}
         self._queue.clear()
         self._workers.abandon()
+
+
+def _has_result(future: "Future[list[StudyTrial]]") -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _failed(point: tuple[int, object], reason: str) -> StudyTrial:

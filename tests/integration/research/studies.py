@@ -23,7 +23,7 @@ from strategies.parameters import Int, ParameterSpace
 from research.errors import ResearchError
 
 class Slow(BaseStrategy):
-    space = ParameterSpace({"period": Int(2, 60, default=5), "seconds": Int(0, 100, default=0, tuned=False)})
+    space = ParameterSpace({"period": Int(2, 60, default=5), "seconds": Int(0, 10_000, default=0, tuned=False)})
 
     def __init__(self):
         super().__init__()

@@ -79,8 +79,9 @@ def test_a_trial_that_kills_its_worker_every_time_fails_alone(folder):
     assert [row for row in told(shared) if row["number"] < 10] == told(alone)[:10]
 
 
-def test_a_trial_that_takes_too_long_fails_and_the_others_do_not(folder):
-    spec = slow(folder, n_trials=8, trial_timeout=2.0)
+def test_a_trial_that_takes_too_long_fails_and_the_others_do_not(folder, monkeypatch):
+    monkeypatch.setattr("research.study.dispatch._START_SECONDS", 15.0)
+    spec = slow(folder, n_trials=8, trial_timeout=5.0)
     quick = run_study(spec, bars(), results=folder / "one", workers=2)
     assert quick.page["counts"]["failed"] == 0
     hung = slow(folder, 30, n_trials=2, trial_timeout=1.0, name="hung")
