@@ -7,6 +7,7 @@ what a trial is (see `evaluate`), which are run (see `sampling`).
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from research.study.specification import StudySpecification
 from warehouse.calendar import get_calendar
 
 _CONNECT_SECONDS = 30
+_SENDINGS = 5
 _ONE_AT_A_TIME = threading.Lock()
 """Runs share random seeds and working memory of their process: threads of one worker take turns."""
 
@@ -116,7 +118,7 @@ class ClusterWorkers:
         self.count = max(1, sum(client.nthreads().values()))
         self._executor = client.get_executor(pure=False, retries=2)
         # the bytes go to each worker once, whatever the number of parts, and stay while this is referred to
-        self._parcel = client.scatter(parcel.with_content(), broadcast=True, hash=True)
+        self._parcel = _scattered(client, parcel.with_content())
 
     def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
         """Start on some points."""
@@ -129,6 +131,20 @@ class ClusterWorkers:
 
     def abandon(self) -> None:
         """What runs, runs on for nothing; what waits is cancelled with its future."""
+
+
+def _scattered(client: Any, parcel: Parcel) -> Any:  # noqa: ANN401 (Dask has no types)
+    """The bars on every worker; one that is lost meanwhile is replaced by its nanny, and gets them too.
+
+    Raises:
+        StudyError: workers are lost again and again.
+    """
+    for attempt in range(_SENDINGS):
+        try:
+            return client.scatter(parcel, broadcast=True, hash=True)
+        except OSError:  # of a connection that was closed
+            time.sleep(attempt + 1)
+    raise StudyError(f"cluster: a worker was lost each of {_SENDINGS} times that the bars were sent.")
 
 
 @contextmanager
