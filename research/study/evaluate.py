@@ -87,7 +87,7 @@ class Evaluator:
     def all_figures(self, point: Mapping[str, Any]) -> dict[str, float | None]:
         """Every figure at a point, the ones that take longer included; the mean over folds where there are several."""
         params, names = self.complete(point), [name for name in METRICS if name in FIGURES]
-        return _combined([self.run_part(part, params, names).metrics for part in self._parts])
+        return combined([self.run_part(part, params, names).metrics for part in self._parts])
 
     def complete(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter of the strategy at a point."""
@@ -108,7 +108,7 @@ class Evaluator:
             if run.uncertain is None:
                 return _of_kernel(run, part, names)
         output = self._replay(with_params(part.prepared, params))
-        return _of_output(output, part)
+        return part_of_output(output, part)
 
     def _replay(self, prepared: PreparedRun) -> RunOutput:
         if self._engine is Engine.VANILLA:
@@ -132,7 +132,7 @@ class Evaluator:
         several = len(self._parts) > 1
         ran = replace(
             blank,
-            metrics=_combined([run.metrics for run in runs]),
+            metrics=combined([run.metrics for run in runs]),
             folds=tuple(folds) if several else (),
             returns=self._returns(runs) if self._specification.keep_returns else None,
             engine=runs[-1].engine,
@@ -176,7 +176,8 @@ def _of_kernel(run: KernelRun, part: Part, names: Sequence[str]) -> PartRun:
     return PartRun(run.metrics(names, part.since), measured, run.session.days[part.since :], Engine.KERNEL.value)
 
 
-def _of_output(output: RunOutput, part: Part) -> PartRun:
+def part_of_output(output: RunOutput, part: Part) -> PartRun:
+    """What one of Backtrader's runs of a part comes to."""
     closes = session_closes(output.equity)
     before = float(closes.iloc[part.since - 1]) if part.since else output.starting_cash
     measured = np.concatenate([[before], closes.to_numpy()[part.since :]])
@@ -220,7 +221,7 @@ def _of_folds(folds: Sequence[FoldOutcome], how: str, objective: Objective) -> t
     return (statistics.median(values) if how == "median" else math.fsum(values) / len(values)), None
 
 
-def _combined(metrics: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+def combined(metrics: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Figures of all folds together: sums of counts and money, the lowest of lowest points, else the mean."""
     if len(metrics) == 1:
         return dict(metrics[0])

@@ -14,7 +14,7 @@ from research.engine.choice import Engine
 from research.engine.verify import first_difference
 from research.errors import ExperimentError, UnprovenError
 from research.metric_catalog import Better
-from research.study.evaluate import Evaluator
+from research.study.evaluate import Evaluator, combined, part_of_output
 from research.study.outcome import StudyTrial, TrialState, ranked
 from research.study.specification import StudySpecification
 from research.study.trial import with_params
@@ -38,18 +38,20 @@ def prove(
     others = [one for one in ran if one not in best]
     generator = random.Random(specification.seed)  # noqa: S311 (a sample, not a secret)
     sample = generator.sample(others, min(specification.verify_sample, len(others)))
+    evaluator = Evaluator(prepared, specification)
     for place, trial in enumerate([*best, *sample]):
-        _prove(prepared, specification, trial, Engine.FAST if place else Engine.VANILLA)
+        _prove(evaluator, specification, trial, Engine.FAST if place else Engine.VANILLA)
     return len(best) + len(sample)
 
 
-def _prove(prepared: PreparedRun, specification: StudySpecification, trial: StudyTrial, engine: Engine) -> None:
-    evaluator = Evaluator(prepared, specification, engine)
+def _prove(evaluator: Evaluator, specification: StudySpecification, trial: StudyTrial, engine: Engine) -> None:
     params = evaluator.complete(trial.params)
     where = ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    measured = []
     for part in evaluator.parts:
         run = with_params(part.prepared, params)
         reference = replay(run, engine=engine)
+        measured.append(part_of_output(reference, part).metrics)
         try:
             here = replay(run, engine=Engine.KERNEL)
         except ExperimentError:  # a limit acted: the kernel keeps no record, its figures must still be the same
@@ -60,12 +62,12 @@ def _prove(prepared: PreparedRun, specification: StudySpecification, trial: Stud
                 f"{specification.name}: the kernel differs from Backtrader at {where}: {found.what} is {found.here},"
                 f" not {found.vanilla}."
             )
-    again = evaluator.trial(trial.number, trial.params)
+    again = combined(measured)
     for name, value in trial.metrics.items():
-        if not _same(value, again.metrics.get(name)):
+        if not _same(value, again.get(name)):
             raise UnprovenError(
                 f"{specification.name}: the kernel differs from Backtrader at {where}: {name} is {value!r}, not"
-                f" {again.metrics.get(name)!r}."
+                f" {again.get(name)!r}."
             )
 
 
