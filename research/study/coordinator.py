@@ -197,16 +197,18 @@ class Coordinator:
         waiting: list[StudyTrial] = []
         flushed = time.monotonic()
         batches = {claim.number: claim.batch for claim in claims}
-        for ended in self._running(claims, dispatcher):
-            for trial in ended:
-                numbered = replace(trial, batch=batches[trial.number])
-                found[trial.number] = numbered
-                waiting.append(numbered)
-            if time.monotonic() - flushed > _FLUSH_SECONDS:
-                store.finish(waiting)
-                waiting, flushed = [], time.monotonic()
-            self._tell_progress(also=found)
-        store.finish(waiting)
+        try:
+            for ended in self._running(claims, dispatcher):
+                for trial in ended:
+                    numbered = replace(trial, batch=batches[trial.number])
+                    found[trial.number] = numbered
+                    waiting.append(numbered)
+                if time.monotonic() - flushed > _FLUSH_SECONDS:
+                    store.finish(waiting)
+                    waiting, flushed = [], time.monotonic()
+                self._tell_progress(also=found)
+        finally:
+            store.finish(waiting)
         for claim in sorted([*claims, *kept], key=lambda one: one.number):
             trial_found = found.get(claim.number)
             if trial_found is not None:

@@ -227,16 +227,23 @@ def local_workers(count: int) -> Iterator[Executor]:
 
 
 def _new_pool(count: int) -> ProcessPoolExecutor:
-    """New processes, not forks: a fork inherits locks that threads of Arrow or DuckDB hold."""
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    """New processes, not forks: a fork inherits locks that threads of Arrow or DuckDB hold.
+
+    A Ctrl-C at the terminal reaches every process; workers leave it to the one that started them.
+    """
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
     with _interrupts_ignored():
         pool.submit(int)  # starts the processes
     return pool
 
 
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A Ctrl-C at the terminal reaches every process; those started in here leave it to the one that started them."""
+    """Processes started in here ignore a Ctrl-C before they have run any code of ours."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
