@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from research.errors import StudyError
+from research.study import local_workers
 from research.walkforward.files import load_walk_forward
 from research.walkforward.study import planned, searched_range, walk_forward
 from research.walkforward.windows import WalkForwardSettings
@@ -86,3 +87,21 @@ def test_a_strategy_that_decides_bar_by_bar_walks_forward(tmp_path):
     record = walk_forward(spec, trending(), WalkForwardSettings(train=18, test=6, step=6), results=tmp_path)
     assert all(window["trials"] == 2 for window in record.page["windows"])
     assert record.summary["tested"] == len(record.page["windows"]) > 1
+
+
+def test_workers_change_nothing(tmp_path):
+    spec = specification(sampler="tpe", n_trials=12, batch=4)
+    here = walk_forward(spec, noise(), YEAR, results=tmp_path / "here")
+    with local_workers(2) as executor:
+        there = walk_forward(spec, noise(), YEAR, results=tmp_path / "there", executor=executor, workers=2)
+    assert there.equity.equals(here.equity)
+    assert there.windows.equals(here.windows)
+
+
+def test_a_parameter_that_changes_nothing_in_a_window_ends_no_walk_forward(tmp_path):
+    """Averages as long as the window never trade in it: those windows say so, no error is raised."""
+    space = {"sma_short": [*range(3, 15)], "sma_long": [240, 250]}
+    document = {name: {"type": "categorical", "choices": values} for name, values in space.items()}
+    record = walk_forward(specification(space=document), noise(), YEAR, results=tmp_path)
+    assert all(window["trials"] == 24 for window in record.page["windows"])
+    assert record.page["drift"].keys() == {"sma_short", "sma_long"}
