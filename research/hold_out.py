@@ -20,7 +20,7 @@ import pyarrow as pa
 from research.engine import PreparedRun, prepare_run
 from research.errors import StudyError
 from research.study.objective import Objective
-from research.study.records import StudyRecord, load_study, record_hold_out, save_page
+from research.study.records import RUNNING, StudyRecord, load_study, record_hold_out, save_page
 from research.study.space import SearchSpace
 from research.study.trial import figures
 from research.walkforward.run import day, run_test
@@ -49,7 +49,7 @@ def look_at_hold_out(results: Path, name: str, bars: Mapping[str, pa.Table], *, 
     """Run the best trial of a study on its hold-out, once; afterwards tell what was found then.
 
     Raises:
-        StudyError: there is no such study, it kept no hold-out, or none of its trials has a value.
+        StudyError: there is no such study, it is running, it kept no hold-out, or none of its trials has a value.
         BarsError: there are no bars in the hold-out.
     """
     record = load_study(results, name)
@@ -58,10 +58,12 @@ def look_at_hold_out(results: Path, name: str, bars: Mapping[str, pa.Table], *, 
         raise StudyError(f"hold_out: the study {name} kept none.")
     if kept.get("looked_at") is not None:
         return _told(record, first=False)
-    record = record_hold_out(results, name, _measured(record, bars), now=now)
-    page = {**record.page, "hold_out": {**record.page["hold_out"], "trials": record.page["trials_run"]}}
-    save_page(results, page)
-    return _told(StudyRecord(page, record.folder), first=True)
+    if record.state == RUNNING:
+        raise StudyError(f"hold_out: the study {name} is running; look when it is done.")
+    metrics = _measured(record, bars)
+    # the number of trials first: without a look it means nothing, and a look without it would never be spent
+    save_page(results, {**record.page, "hold_out": {**kept, "trials": record.page["trials_run"]}})
+    return _told(record_hold_out(results, name, metrics, now=now), first=True)
 
 
 def untouched(record: StudyRecord) -> str | None:

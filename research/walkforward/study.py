@@ -8,6 +8,7 @@ The hold-out of the study is no part of it: who looks at the walk-forward and ch
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from research.errors import StudyError
 from research.metric_catalog import Better
 from research.run_output import RunOutput
 from research.study.objective import Objective
+from research.study.outcome import Progress as SearchProgress
+from research.study.outcome import SearchResult
 from research.study.search import search
 from research.study.space import SearchSpace
 from research.study.specification import StudySpecification
@@ -38,6 +41,7 @@ def walk_forward(
     executor: Executor | None = None,
     workers: int = 1,
     progress: Callable[[Progress], None] | None = None,
+    searching: Callable[[Window, SearchProgress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> WalkForwardRecord | None:
     """Walk forward over the range that a study searches; windows that are done already are not searched again.
@@ -50,6 +54,7 @@ def walk_forward(
         executor: what runs trials, here and now when not given. The result is the same.
         workers: how many trials the executor runs at once.
         progress: told after every window.
+        searching: told as the trials of a window finish.
         stop: asked between trials and windows.
 
     Returns:
@@ -62,7 +67,9 @@ def walk_forward(
     prepared = searched_range(specification, bars)
 
     def find(train: PreparedRun, window: Window) -> Found:
-        return _searched(specification, train, window, executor=executor, workers=workers, stop=stop)
+        told = None if searching is None else partial(searching, window)
+        run = partial(search, executor=executor, workers=workers, progress=told, stop=stop)
+        return _searched(specification, train, window, run)
 
     made = of_study(specification, prepared, settings, find)
     return run_windows(made, results, progress=progress, stop=stop)
@@ -108,16 +115,13 @@ def _searched(
     specification: StudySpecification,
     train: PreparedRun,
     window: Window,
-    *,
-    executor: Executor | None,
-    workers: int,
-    stop: Callable[[], bool] | None,
+    run: Callable[..., SearchResult],
 ) -> Found:
     """The best of a search on one train range; each window has a seed of its own."""
-    seed = specification.seed + _STRIDE * window.number
+    seed = (specification.seed + _STRIDE * window.number) % 2**32
     own = specification.model_copy(update={"seed": seed, "hold_out": 0.0, "keep_returns": False})
     # in a few months a parameter may well change nothing; the study has looked at it on the whole range
-    found = search(train, own, executor=executor, workers=workers, stop=stop, check_unread=False)
+    found = run(train, own, check_unread=False)
     if found.best is None:
         return Found(None, len(found.trials))
     space = SearchSpace.of(train.strategy, train.experiment.params, specification.space)

@@ -87,3 +87,17 @@ def test_thresholds_decide(planted):
         "warn": 100.0,
         "error": 30.0,
     }
+
+
+def test_trials_that_are_all_the_same_prove_nothing(tmp_path):
+    """47 equal results passed once, because the strategy never read its parameters."""
+    bars = trending(**{**EDGE, "count": 1_200})
+    spec = specification(
+        experiment={"start": "2012-01-01"},
+        space={"max_concentration": {"type": "float", "low": 1.0, "high": 1.9, "step": 0.1}},
+    )
+    finished(tmp_path, spec, bars)
+    found = by_check(assess(load_study(tmp_path, "demo"), bars, now=MOMENT))
+    assert found["overfitting_probability"].severity is Severity.UNKNOWN
+    with pytest.raises(RefusedError, match="overfitting_probability unknown"):
+        promote(load_study(tmp_path, "demo"), experiments_dir=tmp_path / "experiments")

@@ -7,6 +7,7 @@ import pytest
 from research.engine import prepare_run
 from research.errors import StudyError
 from research.hold_out import look_at_hold_out, untouched
+from research.study.locks import coordinates
 from research.study.records import load_study, save_page
 from research.study.trial import figures
 from research.walkforward.run import run_test
@@ -76,3 +77,20 @@ def test_a_study_without_a_best_trial_is_not_looked_at(tmp_path):
     save_page(tmp_path, {**record.page, "best": None})
     with pytest.raises(StudyError, match="no trial of demo has a value"):
         look_at_hold_out(tmp_path, "demo", noise())
+
+
+def test_a_running_study_is_not_looked_at(tmp_path):
+    record = finished(tmp_path, specification(), noise())
+    save_page(tmp_path, {**record.page, "state": "running"})
+    with coordinates(record.folder), pytest.raises(StudyError, match="demo is running; look when it is done"):
+        look_at_hold_out(tmp_path, "demo", noise())
+
+
+def test_a_kill_before_the_look_is_written_leaves_no_look(tmp_path, monkeypatch):
+    finished(tmp_path, specification(), noise())
+    monkeypatch.setattr("research.hold_out.record_hold_out", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        look_at_hold_out(tmp_path, "demo", noise())
+    monkeypatch.undo()
+    assert load_study(tmp_path, "demo").page["hold_out"]["looked_at"] is None
+    assert look_at_hold_out(tmp_path, "demo", noise(), now=MOMENT).first

@@ -67,8 +67,17 @@ def test_it_goes_on_under_its_name_and_is_stopped_between_windows(tmp_path):
         specification(), noise(), YEAR, results=tmp_path, progress=done.append, stop=lambda: len(done) >= 2
     )
     assert stopped is None
-    told = []
-    record = walk_forward(specification(), noise(), YEAR, results=tmp_path, progress=told.append)
+    told, trials = [], []
+    record = walk_forward(
+        specification(),
+        noise(),
+        YEAR,
+        results=tmp_path,
+        progress=told.append,
+        searching=lambda window, now: trials.append((window.number, now.done, now.total)),
+    )
+    assert trials[0][0] == 2
+    assert trials[-1][1:] == (COMBINATIONS, COMBINATIONS)
     assert [one.kept for one in told][:3] == [True, True, False]
     whole = walk_forward(specification(), noise(), YEAR, results=tmp_path / "whole")
     assert record.equity.equals(whole.equity)
