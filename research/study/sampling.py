@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _REFUSALS = 1_000
 """Forbidden points in a row, after which nothing allowed is expected any more."""
-_REPEATS = 50
-"""Repeated points in a row, after which a point is drawn that was not tried."""
+_REPEATS = 3
+"""Repeated points in a row, after which a point that was not tried is drawn by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +165,12 @@ class OptunaSource:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._study = optuna.create_study(directions=ways(directions))
         self._open: dict[int, int] = {}  # place in the study by `asked`
+        self._chance = np.random.default_rng()
 
     def ask(self, first: int, count: int, known: set[str]) -> list[Point]:
         """Points of one batch."""
         self._study.sampler = self._sampler(first)
+        self._chance = np.random.default_rng([self._specification.seed, first])
         known, found = set(known), list[Point]()
         while len(found) < count:
             point = self._allowed(known)
@@ -237,15 +239,26 @@ class OptunaSource:
         self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
     def _untried(self, known: set[str]) -> Point | None:
-        """The first point of the grid that was not tried, where the sampler only repeats itself."""
-        if self._size is None:
-            raise StudyError(f"space: the sampler {self.name} repeats its points; widen the space.")
-        params = next((one for one in self._space.points() if point_key(one) not in known), None)
+        """A point that was not tried, where the sampler only repeats itself; None where all were."""
+        drawn = (self._drawn() for _ in range(_REFUSALS))
+        params = next((one for one in drawn if self._is_new(one, known)), None)
+        if params is None and self._size is not None:
+            params = next((one for one in self._space.points() if point_key(one) not in known), None)
         if params is None:
             return None
         point = Point(params, len(self._study.get_trials(deepcopy=False)))
         self.pending(point)
         return point
+
+    def _is_new(self, params: Mapping[str, Any], known: set[str]) -> bool:
+        return self._space.forbidden(params) is None and point_key(params) not in known
+
+    def _drawn(self) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        for dimension in self._space.dimensions:
+            if dimension.active(params):
+                params[dimension.name] = _by_chance(dimension, self._chance)
+        return params
 
     def _suggested(self, trial: "optuna.Trial") -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -343,6 +356,17 @@ def _suggest(trial: "optuna.Trial", dimension: Dimension) -> Any:  # noqa: ANN40
     if isinstance(dimension.parameter, Float) and dimension.parameter.step is not None:
         return round(float(value), 12)  # the grid's number, which a step of Optuna's misses by rounding
     return value
+
+
+def _by_chance(dimension: Dimension, chance: np.random.Generator) -> Any:  # noqa: ANN401
+    values, parameter = dimension.values(), dimension.parameter
+    if values is not None:
+        return values[int(chance.integers(len(values)))]
+    if not isinstance(parameter, Float):
+        raise StudyError(f"space: {dimension.name} has no values.")
+    if parameter.log:
+        return float(np.exp(chance.uniform(np.log(parameter.low), np.log(parameter.high))))
+    return float(chance.uniform(parameter.low, parameter.high))
 
 
 def _population(settings: StudySpecification) -> int:
