@@ -112,6 +112,7 @@ def study_facts(carried: "CarriedStudy") -> dict[str, Any]:
         "trials_ever_on_these_symbols": int(page["prior_trials"]["total"]) + int(page["trials_run"]),
         "sampler": page["sampler"],
         "engines": ", ".join(sorted(page["engines"])),
+        **({"engine_reason": page["engine_reason"]} if page["engine_reason"] else {}),
         "verified_on_backtrader": int(page["verified"]),
         "folder": file_link(record.folder),
     }

@@ -27,7 +27,7 @@ _SEVERAL = {"consume_multiple": True, "negative_iterable": ""}
 _TAGS = ("project", "asset_class", "strategy_family", "team", "status")
 _OF_EXPERIMENT = ("strategy", "start", "end", "cash", "resolution", "benchmark", "adjust")
 _OF_PENALTIES = ("min_trades", "max_drawdown", "max_turnover")
-_OF_STUDY = ("sampler", "n_trials", "seed", "folds", "pruner", "hold_out", "timeout", "trial_timeout")
+_OF_STUDY = ("sampler", "n_trials", "seed", "engine", "folds", "pruner", "hold_out", "timeout", "trial_timeout")
 
 
 def _told(text: str) -> Parameter:
@@ -66,6 +66,9 @@ class StudyOptions:
     ] = None
     seed: Annotated[int | None, _told("Makes the study repeatable, whatever the workers.")] = None
     batch_size: Annotated[int | None, _told("Points asked at once, whatever the workers.")] = None
+    engine: Annotated[
+        Literal["auto", "vanilla", "fast", "kernel"] | None, _told("What runs trials; all give the same figures.")
+    ] = None
     folds: Annotated[int | None, _told("Sub-periods, each a backtest; hopeless trials stop between them.")] = None
     pruner: Annotated[Literal["median", "none"] | None, _told("What stops a trial between folds.")] = None
     hold_out: Annotated[float | None, _told("Last part of the sessions that the search never sees; 0.2.")] = None

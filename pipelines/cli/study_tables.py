@@ -28,6 +28,8 @@ def print_study(record: "StudyRecord", *, top: int) -> None:
     page = record.page
     say(f"{record.name}: {record.state}, {_counts(page)}")
     _print_best(record, top)
+    if page.get("engine_reason"):
+        say(f"not on the kernel: {page['engine_reason']}")
     say(f"searched {page['in_sample']['start']} to {page['in_sample']['end']}; {_hold_out(page['hold_out'])}")
     prior = int(page["prior_trials"]["total"])
     say(f"trials ever run on these symbols: {prior + int(page['trials_run']):,}")

@@ -105,7 +105,7 @@ _CHECKS: Mapping[str, Check] = {
     ),
     "superior_ability": Check(
         "So good a best trial is unlikely if no trial had an edge (Hansen's SPA).",
-        at_least=False, warn=0.05, error=0.2, percent=True,
+        at_least=False, warn=0.05, error=0.1, percent=True,
         good="If no trial had an edge, so good a best one would come up in {value} of cases.",
         bad="If no trial had an edge, so good a best one would still come up in {value} of cases.",
     ),

@@ -19,7 +19,7 @@ from research.engine import PreparedRun, replay
 from research.engine.choice import Engine
 from research.engine.kernel import Kernel, KernelRun, ineligible
 from research.engine.kernel.figures import FIGURES, QUICK
-from research.errors import IneligibleError
+from research.errors import IneligibleError, StudyError
 from research.metric_catalog import METRICS, Better
 from research.run_output import RunOutput
 from research.study.folds import Part, parts_of, session_days
@@ -54,19 +54,30 @@ class Evaluator:
     Args:
         prepared: the experiment on the bars of the search.
         specification: objective, folds and penalties.
-        engine: AUTO takes the kernel where that can run the strategy; FAST and VANILLA prove it.
+        engine: instead of the specification's, to prove what another one gives.
+
+    Attributes:
+        engine_reason: why trials do not run on the fastest engine, in a sentence; None where they do.
+
+    Raises:
+        StudyError: the kernel was asked for by name and cannot run the strategy.
     """
 
-    def __init__(self, prepared: PreparedRun, specification: StudySpecification, engine: Engine = Engine.AUTO) -> None:
+    def __init__(self, prepared: PreparedRun, specification: StudySpecification, engine: Engine | None = None) -> None:
         self._prepared = prepared
         self._specification = specification
-        self._engine = engine
+        self._engine = engine = engine or Engine(specification.engine)
+        reason = ineligible(prepared)
+        if engine is Engine.KERNEL and reason is not None:
+            raise StudyError(f"engine: kernel cannot run {specification.name}: {reason}")
+        slower = engine in (Engine.FAST, Engine.VANILLA)
+        self.engine_reason = f"The engine {engine} was asked for." if slower else reason
         self._objectives = tuple(Objective.parse(text, specification.penalties) for text in specification.objectives)
         self._parts = parts_of(prepared, specification.folds, specification.warmup_bars)
         self._days = session_days(prepared)
         needed = {name for objective in self._objectives for name in objective.metrics}
         self._names = [name for name in METRICS if name in QUICK | needed]
-        self._compiled = engine is Engine.AUTO and ineligible(prepared) is None
+        self._compiled = reason is None and not slower
         self._kernels: dict[int, Kernel] = {}
 
     @property

@@ -216,6 +216,7 @@ class _Study:
             "without_value": sum(1 for one in trials if one.state is TrialState.COMPLETE and one.value is None),
             "forbidden": self.forbidden,
             "engines": dict(Counter(trial.engine for trial in trials if trial.engine)),
+            "engine_reason": self._coordinator.evaluator.engine_reason,
             "best": self._best(trials, whole=state != RUNNING),
             "in_sample": self._in_sample,
             "hold_out": self._hold_out,

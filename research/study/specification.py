@@ -20,7 +20,16 @@ from research.experiment import Experiment, StrictLoader, fault_sentence, with_n
 SamplerName = Literal["auto", "tpe", "grid", "random", "cmaes", "nsga2"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,119}")
-_NO_EFFECT = ("name", "n_trials", "timeout", "trial_timeout", "exhaustive_up_to", "verify_best", "verify_sample")
+_NO_EFFECT = (
+    "name",
+    "n_trials",
+    "timeout",
+    "trial_timeout",
+    "exhaustive_up_to",
+    "verify_best",
+    "verify_sample",
+    "engine",
+)
 """Fields that may differ when a study goes on: they change how far it goes, not what a trial comes to."""
 
 
@@ -87,6 +96,9 @@ class StudySpecification(BaseModel):
     candidates: int = Field(default=24, ge=1, description="Expected-improvement candidates of tpe")
     timeout: float | None = Field(default=3_600.0, gt=0, description="Seconds after which the study stops")
     trial_timeout: float | None = Field(default=300.0, gt=0, description="Seconds of a trial on a worker")
+    engine: Literal["auto", "vanilla", "fast", "kernel"] = Field(
+        default="auto", description="What runs trials; all give the same figures, auto takes the fastest that can"
+    )
     keep_returns: bool = Field(default=True, description="Keep each trial's daily returns")
     verify_best: int = Field(default=5, ge=0, description="Best kernel trials that are run again on Backtrader")
     verify_sample: int = Field(default=5, ge=0, description="Other kernel trials that are run again, by chance")

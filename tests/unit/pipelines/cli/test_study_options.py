@@ -68,7 +68,7 @@ def test_limits_are_penalties():
 def test_every_option_of_a_study_reaches_it():
     asked = {
         "seed": 7, "folds": 3, "pruner": "none", "hold_out": 0.1, "timeout": 60.0, "trial_timeout": 5.0,
-        "n_trials": 12, "sampler": "tpe",
+        "n_trials": 12, "sampler": "tpe", "engine": "fast",
     }  # fmt: skip
     study = meant(**asked)
     assert {name: getattr(study, name) for name in asked} == asked

@@ -226,3 +226,19 @@ def test_pruning_stops_the_hopeless_and_changes_no_finished_trial():
 def test_more_folds_than_sessions_are_refused():
     with pytest.raises(StudyError, match="folds: 300 folds of 260 sessions"):
         run(folds=300)
+
+
+def test_a_study_runs_on_the_engine_it_names_and_says_why():
+    spec = specification(engine="fast", sampler="random", n_trials=3)
+    found = search(prepared(spec, 300), spec)
+    assert {trial.engine for trial in found.trials} == {"fast"}
+    assert Evaluator(prepared(spec, 300), spec).engine_reason == "The engine fast was asked for."
+
+
+def test_the_kernel_asked_for_by_name_refuses_what_it_cannot_run():
+    spec = specification(
+        engine="kernel", experiment={"strategy": "strategies.momentum.DualMomentum"},
+        space={"lookback": {"type": "int", "low": 4, "high": 12}},
+    )  # fmt: skip
+    with pytest.raises(StudyError, match="engine: kernel cannot run .*: DualMomentum decides bar by bar"):
+        Evaluator(prepared(spec, 300), spec)
