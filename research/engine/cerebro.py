@@ -23,6 +23,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
@@ -205,7 +206,8 @@ class _Run:
         self._late: list[Clock] = []  # of the indicators on each feed
         self._iterators: dict[int, list[LineRoot]] = {}  # indicators and observers of the strategy
         self._others: list[LineRoot] = []  # indicators that move by themselves
-        self._clocked = Clocked(self._surrendered, NaiveTimes(self._schedule.times))
+        self._native = compiled()
+        self._clocked = Clocked(self._surrendered, NaiveTimes(self._schedule.times), self._native)
         self._surrendered_at = -1
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
@@ -320,6 +322,8 @@ class _Run:
             return self._attended
         if len(self._add_values) > 1:
             return self._attended
+        if self._native is not None:
+            return self._compiled
         return self._quick if self._schedule.bars is None else self._quick_apart
 
     def _unfinished(self, step: int) -> bool:
@@ -367,8 +371,7 @@ class _Run:
                 step = max(step, quiet_until)
                 if step >= count:
                     break
-            self._begin_bar(step)
-            self._busy(step, -1)
+            self._work_at(step)
             if cerebro._event_stop:
                 return step
             step += 1
@@ -383,8 +386,7 @@ class _Run:
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
             if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
-                self._begin_bar(step)
-                self._busy(step, -1)
+                self._work_at(step)
             else:
                 for early, late, bars in moves:
                     early[0] = late[0] = bars[step]
@@ -397,6 +399,25 @@ class _Run:
             if cerebro._event_stop:
                 return step
         return count - 1
+
+    def _compiled(self, first: int, count: int) -> int:
+        """`_quick` and `_quick_apart`, compiled; returns the last step."""
+        strategy, schedule = self._strategy, self._schedule
+        moves = () if schedule.bars is None else zip(self._early, self._late, schedule.bars, strict=True)
+        loop = self._native.Loop(
+            cerebro=self._cerebro, broker=self._broker, strategy=strategy, own=vars(strategy), following=strategy.next,
+            times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time, due=self._due,
+            work=tuple(self._work), moves=tuple(moves), busy=self._work_at,
+        )  # fmt: skip
+        step, left_out = loop.bars(first, count)
+        if left_out:
+            self._tell_analyzers(-1)
+        return int(step)
+
+    def _work_at(self, step: int) -> None:
+        """A bar at which the broker has work."""
+        self._begin_bar(step)
+        self._busy(step, -1)
 
     def _sparse(self, waking: Sequence[int], ready: int) -> int:
         """The loop over a strategy that knows beforehand at which bars it may act; returns the last step.
