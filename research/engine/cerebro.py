@@ -23,6 +23,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.matching import MatchingBroker
 from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
@@ -235,6 +236,8 @@ class _Run:
         """Give the objects back; also after an exception."""
         self._clocked.release()
         self._strategy._lineiterators.update(self._iterators)
+        if isinstance(self._broker, MatchingBroker):
+            self._broker.native = None
 
     # ---------------------------------------------------------------- who follows which clock
 

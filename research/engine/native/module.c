@@ -3,7 +3,7 @@
  * Belongs here: setting up. Does not belong here: anything a run does.
  */
 
-#include "native.h"
+#include "orders.h"
 
 #ifndef FINGERPRINT
 #error "compile with `python -m research.engine.native`, which names the sources that went in"
@@ -26,7 +26,8 @@ intern_names(void)
     return 0;
 }
 
-static PyTypeObject *
+/* A type by its name; NULL with an error set. */
+PyTypeObject *
 type_of(const char *module, const char *name)
 {
     PyObject *found = NULL, *from = PyImport_ImportModule(module);
@@ -41,7 +42,7 @@ set_up(PyObject *module)
 {
     if (intern_names() || (array_type = type_of("array", "array")) == NULL)
         return -1;
-    if (add_reads(module) || add_loop(module))
+    if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module))
         return -1;
     return PyModule_AddStringConstant(module, "FINGERPRINT", FINGERPRINT);
 }

@@ -87,19 +87,22 @@ READS_TYPE(series, "SeriesReads", "How a feed or indicator is read.", {Py_mp_sub
            {Py_mp_length, length})
 READS_TYPE(held, "HeldTruth", "Whether a position holds anything.", {Py_nb_bool, is_held})
 
-static int
+PyTypeObject *held_type;
+
+/* Make a type and name it in the module; borrowed, NULL with an error set. */
+static PyTypeObject *
 add_type(PyObject *module, PyType_Spec *spec)
 {
-    PyObject *type = PyType_FromSpec(spec);
-    if (type == NULL)
-        return -1;
-    int failed = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
-    return failed;
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(spec);
+    if (type != NULL && PyModule_AddType(module, type))
+        Py_CLEAR(type);
+    Py_XDECREF(type);
+    return type;
 }
 
 int
 add_reads(PyObject *module)
 {
-    return add_type(module, &line_spec) || add_type(module, &series_spec) || add_type(module, &held_spec) ? -1 : 0;
+    held_type = add_type(module, &held_spec);
+    return held_type && add_type(module, &line_spec) && add_type(module, &series_spec) ? 0 : -1;
 }
