@@ -11,6 +11,8 @@ somebody can see what it does. What is called is Backtrader's own code, in Backt
 import gc
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
 from typing import Final, Protocol, runtime_checkable
 
 import backtrader as bt
@@ -326,7 +328,7 @@ class _Run:
         if len(self._add_values) > 1:
             return self._attended
         if self._native is not None:
-            return self._compiled
+            return partial(self._compiled, self._native)
         return self._quick if self._schedule.bars is None else self._quick_apart
 
     def _unfinished(self, step: int) -> bool:
@@ -403,19 +405,18 @@ class _Run:
                 return step
         return count - 1
 
-    def _compiled(self, first: int, count: int) -> int:
+    def _compiled(self, native: ModuleType, first: int, count: int) -> int:
         """`_quick` and `_quick_apart`, compiled; returns the last step."""
-        strategy, schedule = self._strategy, self._schedule
+        strategy, broker, schedule = self._strategy, self._broker, self._schedule
         moves = () if schedule.bars is None else zip(self._early, self._late, schedule.bars, strict=True)
-        loop = self._native.Loop(
-            cerebro=self._cerebro, broker=self._broker, strategy=strategy, own=vars(strategy), following=strategy.next,
-            times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time, due=self._due,
-            work=tuple(self._work), moves=tuple(moves), busy=self._work_at,
+        plain = getattr(type(broker), "get_notification", None) is MatchingBroker.get_notification
+        loop = native.Loop(
+            run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
+            following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
+            due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
+            tell=self.tell if self._news.of_changes else None,
         )  # fmt: skip
-        step, left_out = loop.bars(first, count)
-        if left_out:
-            self._tell_analyzers(-1)
-        return int(step)
+        return int(loop.bars(first, count))
 
     def _work_at(self, step: int) -> None:
         """A bar at which the broker has work."""
@@ -477,21 +478,37 @@ class _Run:
         strategy, broker = self._strategy, self._cerebro._broker
         broker.next()
         while (order := broker.get_notification()) is not None:
-            if order.owner is None or order.owner is strategy:
-                collect(strategy, order)
-            else:
-                order.owner._addnotification(order, quicknotify=False)
+            self.deliver(order)
         if self._cerebro._event_stop:
             return
         self._arrive(step)
         self._telling = True
-        self._news.tell()
+        self.tell()
         self._telling = False
         self._call(status)
         self._tell_analyzers(status)
         strategy.clear()
 
     # ---------------------------------------------------------------- the parts of a bar
+
+    def deliver(self, order: bt.Order) -> None:
+        """A notification of the broker's reaches whom it concerns."""
+        if order.owner is None or order.owner is self._strategy:
+            collect(self._strategy, order)
+        else:
+            order.owner._addnotification(order, quicknotify=False)
+
+    def tell(self) -> None:
+        """The strategy and whoever listens are told what became of orders and trades."""
+        self._news.tell()
+
+    def settle(self) -> None:
+        """Before the broker works again: what it was left out of."""
+        self._settle()
+
+    def after_stop(self) -> None:
+        """The strategy has had its turn at the last bar of a run that was stopped."""
+        self._tell_analyzers(-1)
 
     def _begin_bar(self, step: int, *, busy: bool = True) -> None:
         """The feeds move."""

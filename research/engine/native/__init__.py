@@ -29,4 +29,4 @@ def _loaded() -> ModuleType | None:
         module = import_module(f"{__name__}.{NAME}")
     except ImportError:
         return None
-    return module if module.FINGERPRINT == fingerprint() else None
+    return module if fingerprint() == module.FINGERPRINT else None
