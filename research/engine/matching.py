@@ -62,8 +62,9 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = self._made(BuyOrder, wanted)
-        return self._send(order, oco, kwargs, check=_checksubmit)
+        if oco is None and parent is None and transmit and _checksubmit and not kwargs and self._sends_plainly(valid):
+            return self._sent(BuyOrder, wanted)
+        return self._send(self._made(BuyOrder, wanted), oco, kwargs, check=_checksubmit)
 
     def sell(  # noqa: PLR0917 (Backtrader's)
         self, owner: bt.Strategy, data: AbstractDataBase, size: float, price: float | None = None,
@@ -77,8 +78,17 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = self._made(SellOrder, wanted)
-        return self._send(order, oco, kwargs, check=_checksubmit)
+        if oco is None and parent is None and transmit and _checksubmit and not kwargs and self._sends_plainly(valid):
+            return self._sent(SellOrder, wanted)
+        return self._send(self._made(SellOrder, wanted), oco, kwargs, check=_checksubmit)
+
+    def _sends_plainly(self, valid: object) -> bool:
+        """Whether an order that belongs to no other may be made and sent in compiled code."""
+        return self.native is not None and self.usual and valid is None and bool(self.p.checksubmit)
+
+    def _sent(self, cls: type[Order], values: tuple[object, ...]) -> Order:
+        order: Order = self.native.send(self, cls, values, session_end)  # type: ignore[union-attr]
+        return order
 
     def _made(self, cls: type[Order], values: tuple[object, ...]) -> Order:
         wanted = dict(zip(_PARAMETERS, values, strict=True))

@@ -243,7 +243,7 @@ check_group(Desk *desk, PyObject *order, PyObject *own)
 static int
 release_children(Desk *desk, PyObject *order, PyObject *own)
 {
-    PyObject *parent = attribute(own, name_parent), *ref = attribute(own, name_ref);
+    PyObject *parent = parameter(own, name_parent), *ref = attribute(own, name_ref);
     if (parent == Py_None && ref != NULL) {
         PyObject *children = PyDict_GetItemWithError(desk->children, ref);
         if (children != NULL && PyObject_Size(children) == 1) {
@@ -334,7 +334,7 @@ moment_of(PyObject *data)
 static int
 make_plan(Desk *desk, Plan *plan, PyObject *own, Number price)
 {
-    PyObject *data = attribute(own, name_data), *record = attribute(own, name_executed);
+    PyObject *data = parameter(own, name_data), *record = attribute(own, name_executed);
     if (data == NULL || record == NULL || (record = attributes(record)) == NULL || PyDict_GET_SIZE(desk->credit) ||
         !find_scheme(desk, data, &plan->scheme))
         return 0;
@@ -424,7 +424,7 @@ static int
 try_limit(Desk *desk, PyObject *order, PyObject *own, Number limit)
 {
     int buys = Py_IS_TYPE(order, buy_type);
-    PyObject *data = attribute(own, name_data);
+    PyObject *data = parameter(own, name_data);
     Number begin = now_of(data, name_open), worst = now_of(data, buys ? name_low : name_high);
     if (limit.kind == STRANGE || begin.kind == STRANGE || worst.kind == STRANGE)
         return ask_broker(desk, name_try_exec, order);
@@ -439,7 +439,7 @@ try_limit(Desk *desk, PyObject *order, PyObject *own, Number limit)
 static int
 adjust_trail(PyObject *order, PyObject *own, PyObject *made, Number price)
 {
-    PyObject *amount = attribute(own, name_trailamount), *percent = attribute(own, name_trailpercent);
+    PyObject *amount = parameter(own, name_trailamount), *percent = parameter(own, name_trailpercent);
     Number away = floating(0.0), stop = number_in(made, name_price);
     if (amount != Py_None && !(number_of(amount).kind != STRANGE && is_zero(number_of(amount))))
         away = number_of(amount);
@@ -465,7 +465,7 @@ static int
 try_stop(Desk *desk, PyObject *order, PyObject *own, PyObject *made, int trails)
 {
     int buys = Py_IS_TYPE(order, buy_type), failed = 0;
-    PyObject *data = attribute(own, name_data);
+    PyObject *data = parameter(own, name_data);
     Number trigger = number_in(made, name_price), begin = now_of(data, name_open);
     Number furthest = now_of(data, buys ? name_high : name_low), close = now_of(data, name_close);
     if (trigger.kind == STRANGE || begin.kind == STRANGE || furthest.kind == STRANGE || close.kind == STRANGE)
@@ -480,7 +480,7 @@ try_stop(Desk *desk, PyObject *order, PyObject *own, PyObject *made, int trails)
 static int
 try_market(Desk *desk, PyObject *order, PyObject *own, PyObject *made)
 {
-    PyObject *data = attribute(own, name_data);
+    PyObject *data = parameter(own, name_data);
     Number now = now_of(data, name_datetime), since = number_in(made, name_dt), begin = now_of(data, name_open);
     if (now.kind == STRANGE || since.kind == STRANGE || begin.kind == STRANGE)
         return ask_broker(desk, name_try_exec, order);
@@ -514,7 +514,7 @@ static int
 match(Desk *desk, PyObject *order)
 {
     PyObject *own = is_plain_order(order) ? attributes(order) : NULL, *valid, *active;
-    if (own == NULL || (valid = PyDict_GetItemWithError(own, name_valid)) != Py_None)
+    if (own == NULL || (valid = parameter(own, name_valid)) != Py_None)
         return PyErr_Occurred() ? -1 : ask_broker(desk, name_match, order);
     if ((active = attribute(own, name_active)) == NULL)
         return -1;
@@ -548,11 +548,56 @@ work_orders(PyObject *Py_UNUSED(module), PyObject *broker)
 
 /* ---------------------------------------------------------------- submission */
 
+/* BackBroker._ocoize of an order that is alone in its group */
+static int
+begin_group(Desk *desk, PyObject *ref)
+{
+    if (PyDict_SetItem(desk->ocos, ref, ref))
+        return -1;
+    PyObject *group = PyObject_GetItem(desk->ocol, ref); /* makes one */
+    int failed = group == NULL || PyList_Append(group, ref);
+    Py_XDECREF(group);
+    return failed ? -1 : 0;
+}
+
+/* MatchingBroker._send */
+static int
+submit(Desk *desk, PyObject *order, PyObject *own)
+{
+    PyObject *broker = attributes(desk->broker), *ref = attribute(own, name_ref);
+    PyObject *submitted = attribute(broker, name_submitted), *orders = attribute(broker, name_sent_orders);
+    if (submitted == NULL || orders == NULL || ref == NULL || begin_group(desk, ref))
+        return -1;
+    PyObject *family = PyObject_GetItem(desk->children, ref); /* makes one */
+    int failed = family == NULL || append(family, order);
+    Py_XDECREF(family);
+    Py_ssize_t bars = failed ? -1 : PyObject_Size(parameter(own, name_data));
+    if (bars < 0 || number_set(own, name_status, whole(SUBMITTED)) || number_set(own, name_plen, whole(bars)))
+        return -1;
+    return append(submitted, order) || PyList_Append(orders, order) || notify(desk, order, own) ? -1 : 0;
+}
+
+/* Make a plain order that belongs to no other, and send it. */
+static PyObject *
+send(PyObject *module, PyObject *args)
+{
+    Desk desk;
+    PyObject *broker = PyTuple_Size(args) == 4 ? PyTuple_GET_ITEM(args, 0) : NULL;
+    PyObject *rest = broker == NULL || look_at(&desk, broker) ? NULL : PyTuple_GetSlice(args, 1, 4);
+    PyObject *order = rest == NULL ? NULL : new_order(module, rest);
+    Py_XDECREF(rest);
+    if (order != NULL && submit(&desk, order, attributes(order)))
+        Py_CLEAR(order);
+    if (order == NULL && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "send(broker, type, values, session_end)");
+    return order;
+}
+
 /* MatchingBroker.submit_accept */
 static int
 accept(Desk *desk, PyObject *order, PyObject *own)
 {
-    Py_ssize_t bars = PyObject_Size(attribute(own, name_data));
+    Py_ssize_t bars = PyObject_Size(parameter(own, name_data));
     if (bars < 0 || PyDict_SetItem(own, name_pannotated, Py_None) || PyDict_SetItem(own, name_broker, Py_None) ||
         number_set(own, name_plen, whole(bars)) || number_set(own, name_status, whole(ACCEPTED)))
         return -1;
@@ -563,7 +608,7 @@ accept(Desk *desk, PyObject *order, PyObject *own)
 static Number
 cash_left(Desk *desk, PyObject *own)
 {
-    PyObject *data = attribute(own, name_data);
+    PyObject *data = parameter(own, name_data);
     PyObject *record = attributes(attribute(own, name_executed)), *made = attributes(attribute(own, name_created));
     Scheme scheme;
     if (record == NULL || made == NULL || !find_scheme(desk, data, &scheme))
@@ -599,7 +644,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     if (PyObject_Size(queue) != 1 || (order = PySequence_GetItem(queue, 0)) == NULL)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
     Number cash = strange();
-    if (is_plain_order(order) && (own = attributes(order)) != NULL && attribute(own, name_parent) == Py_None)
+    if (is_plain_order(order) && (own = attributes(order)) != NULL && parameter(own, name_parent) == Py_None)
         cash = cash_left(&desk, own);
     PyObject *done = cash.kind == STRANGE ? Py_False : Py_True;
     PyErr_Clear();
@@ -617,6 +662,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
 
 static PyMethodDef functions[] = {
     {"work_orders", work_orders, METH_O, "work_orders(broker)\n--\n\nGive every pending order its chance on this bar."},
+    {"send", send, METH_VARARGS, "send(broker, type, values, session_end)\n--\n\nMake an order and submit it."},
     {"check_submitted", check_submitted, METH_O,
      "check_submitted(broker)\n--\n\nAccept or refuse the order that waits; False where that is left to Python."},
     {NULL},

@@ -35,7 +35,7 @@
     X(slip_fixed, "slip_fixed") X(ococheck, "_ococheck") X(bracketize, "_bracketize") X(try_exec, "_try_exec")        \
     X(fill, "_fill") X(refuse, "_refuse") X(take_children, "_take_children") X(expire, "expire") X(notify, "notify")  \
     X(price_orig, "price_orig") X(upopened, "upopened") X(upclosed, "upclosed") X(orders_pending, "_orderspending")   \
-    X(trades_pending, "_tradespending") X(orders, "_orders") X(trades, "_trades") X(compensate, "_compensate")        \
+    X(trades_pending, "_tradespending") X(orders, "_orders") X(sent_orders, "orders") X(trades, "_trades") X(compensate, "_compensate")        \
     X(isclosed, "isclosed") X(justopened, "justopened") X(isopen, "isopen") X(baropen, "baropen")                     \
     X(dtopen, "dtopen") X(barclose, "barclose") X(dtclose, "dtclose") X(barlen, "barlen") X(history, "history")       \
     X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")                            \

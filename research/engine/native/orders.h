@@ -24,7 +24,19 @@ typedef struct {
     Number done_left, done_size, done_price, done_value, done_fee, done_profit;
 } Execution;
 
+/* A parameter of an order, which may be among its own attributes or among its parameters only; borrowed. */
+static inline PyObject *
+parameter(PyObject *own, PyObject *name)
+{
+    PyObject *value = PyDict_GetItemWithError(own, name);
+    if (value != NULL || PyErr_Occurred())
+        return value;
+    PyObject *params = attribute(own, name_p), *given = params == NULL ? NULL : attributes(params);
+    return given == NULL ? NULL : attribute(given, name);
+}
+
 PyObject *object_with(PyTypeObject *type, PyObject *own);
+PyObject *new_order(PyObject *module, PyObject *args);
 int is_plain_order(PyObject *order);
 PyObject *tell(PyObject *order, PyObject *own);
 int book_ahead(Execution *one, PyObject *own);

@@ -241,7 +241,7 @@ change_all(PyObject *strategy, Change *change, PyObject *record, PyObject *trade
 static PyObject *
 data_of(PyObject *own)
 {
-    PyObject *data = attribute(own, name_data), *other = data ? PyObject_GetAttr(data, name_compensate) : NULL;
+    PyObject *data = parameter(own, name_data), *other = data ? PyObject_GetAttr(data, name_compensate) : NULL;
     if (other != Py_None)
         return other;
     Py_DECREF(other);
@@ -266,7 +266,7 @@ int
 collect(PyObject *strategy, PyObject *order)
 {
     PyObject *own = is_plain_order(order) ? attributes(order) : NULL;
-    if (own == NULL || PyDict_GetItemWithError(own, name_simulated) != Py_False)
+    if (own == NULL || parameter(own, name_simulated) != Py_False)
         return PyErr_Occurred() ? -1 : 1;
     PyObject *queue = PyObject_GetAttr(strategy, name_orders_pending);
     int failed = queue == NULL || PyList_Append(queue, order);
