@@ -179,7 +179,8 @@ next_notification(Loop *self)
 static int
 deliver(Loop *self, PyObject *order)
 {
-    PyObject *owner = PyObject_GetAttr(order, name_owner), *strategy = self->part[STRATEGY], *done = NULL;
+    PyObject *owner = is_plain_order(order) ? parameter_of(order, name_owner) : PyObject_GetAttr(order, name_owner);
+    PyObject *strategy = self->part[STRATEGY], *done = NULL;
     int left = owner == Py_None || owner == strategy ? collect(strategy, order) : 1;
     if (left > 0)
         done = PyObject_CallMethodOneArg(self->part[RUN], name_deliver, order);
@@ -222,8 +223,12 @@ static int
 are_plain(PyObject *orders)
 {
     for (Py_ssize_t number = 0; number < PyList_GET_SIZE(orders); number++) {
-        PyObject *order = PyList_GET_ITEM(orders, number), *own = is_plain_order(order) ? attributes(order) : NULL;
-        if (own == NULL || number_in(own, name_exectype).whole == HISTORICAL)
+        PyObject *order = PyList_GET_ITEM(orders, number), *kind;
+        if (!is_plain_order(order) || (kind = PyObject_GetAttr(order, name_exectype)) == NULL)
+            return 0;
+        Number number_of_kind = number_of(kind);
+        Py_DECREF(kind);
+        if (number_of_kind.kind != WHOLE || number_of_kind.whole == HISTORICAL)
             return 0;
     }
     return 1;

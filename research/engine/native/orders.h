@@ -31,8 +31,19 @@ parameter(PyObject *own, PyObject *name)
     PyObject *value = PyDict_GetItemWithError(own, name);
     if (value != NULL || PyErr_Occurred())
         return value;
-    PyObject *params = attribute(own, name_p), *given = params == NULL ? NULL : attributes(params);
-    return given == NULL ? NULL : attribute(given, name);
+    PyObject *params = attribute(own, name_p);
+    PyObject *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
+    Py_XDECREF(given); /* the parameters keep it */
+    return given;
+}
+
+/* The same of an order that is not to get a dictionary by being asked; a new reference. */
+static inline PyObject *
+parameter_of(PyObject *order, PyObject *name)
+{
+    PyObject *params = PyObject_GetAttr(order, name_p), *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
+    Py_XDECREF(params);
+    return given;
 }
 
 PyObject *object_with(PyTypeObject *type, PyObject *own);

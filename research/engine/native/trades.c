@@ -122,7 +122,7 @@ new_trade(PyObject *strategy, Change *change)
 {
     PyObject *own = PyDict_Copy(trade_template), *counter = PyObject_GetAttr((PyObject *)trade_type, name_refbasis);
     PyObject *ref = counter == NULL ? NULL : PyIter_Next(counter), *history = PyList_New(0);
-    PyObject *keeps = PyObject_GetAttr(strategy, name_tradehistoryon), *id = PyObject_GetAttr(change->order, name_tradeid);
+    PyObject *keeps = PyObject_GetAttr(strategy, name_tradehistoryon), *id = parameter_of(change->order, name_tradeid);
     if (own != NULL &&
         (ref == NULL || history == NULL || keeps == NULL || id == NULL || PyDict_SetItem(own, name_ref, ref) ||
          PyDict_SetItem(own, name_data, change->data) || PyDict_SetItem(own, name_tradeid, id) ||
@@ -169,29 +169,37 @@ begin_trade(PyObject *trades, PyObject *strategy, Change *change)
     return trade;
 }
 
+/* An attribute that its object keeps; borrowed. */
+static PyObject *
+kept(PyObject *object, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    Py_XDECREF(value);
+    return value;
+}
+
 /* What of an execution closed or opened something; 0 where nothing did. */
 static int
 take_part(Change *change, PyObject *bit, PyObject *size, PyObject *value, PyObject *fee)
 {
-    change->size = attribute(bit, size);
-    change->value = attribute(bit, value);
-    change->fee = attribute(bit, fee);
-    change->price = attribute(bit, name_price);
-    change->profit = attribute(bit, name_pnl);
-    return PyErr_Occurred() ? -1 : PyObject_IsTrue(change->size);
+    if ((change->size = kept(bit, size)) == NULL || (change->value = kept(bit, value)) == NULL ||
+        (change->fee = kept(bit, fee)) == NULL || (change->price = kept(bit, name_price)) == NULL ||
+        (change->profit = kept(bit, name_pnl)) == NULL)
+        return -1;
+    return PyObject_IsTrue(change->size);
 }
 
 /* notifications._changes of one execution */
 static int
 change_trades(PyObject *strategy, Change *change, PyObject *bit, PyObject *trades, PyObject *queue)
 {
-    PyObject *own = attributes(bit), *trade = PyList_GetItem(trades, PyList_GET_SIZE(trades) - 1);
-    if (own == NULL || trade == NULL)
+    PyObject *trade = PyList_GetItem(trades, PyList_GET_SIZE(trades) - 1);
+    if (trade == NULL)
         return -1;
-    int closes = take_part(change, own, name_closed, name_closedvalue, name_closedcomm);
+    int closes = take_part(change, bit, name_closed, name_closedvalue, name_closedcomm);
     if (closes < 0 || (closes && (update(trade, change) || queue_if(queue, trade, name_isclosed))))
         return -1;
-    int opens = take_part(change, own, name_opened, name_openedvalue, name_openedcomm);
+    int opens = take_part(change, bit, name_opened, name_openedvalue, name_openedcomm);
     if (opens < 0)
         return -1;
     if (opens) {
@@ -207,7 +215,7 @@ change_trades(PyObject *strategy, Change *change, PyObject *bit, PyObject *trade
 static PyObject *
 trades_of(PyObject *strategy, Change *change)
 {
-    PyObject *all = PyObject_GetAttr(strategy, name_trades), *id = PyObject_GetAttr(change->order, name_tradeid);
+    PyObject *all = PyObject_GetAttr(strategy, name_trades), *id = parameter_of(change->order, name_tradeid);
     PyObject *of_data = all == NULL || id == NULL ? NULL : PyObject_GetItem(all, change->data);
     PyObject *trades = of_data == NULL ? NULL : PyObject_GetItem(of_data, id);
     Py_XDECREF(all);
@@ -220,12 +228,14 @@ trades_of(PyObject *strategy, Change *change)
     return trades;
 }
 
+/* All executions of an order that its strategy has not been told of. */
 static int
 change_all(PyObject *strategy, Change *change, PyObject *record, PyObject *trades, PyObject *queue)
 {
-    PyObject *bits = attribute(record, name_exbits);
-    Number first = number_in(record, name_p1), stop = number_in(record, name_p2);
-    if (bits == NULL || (PyList_GET_SIZE(trades) == 0 && begin_trade(trades, strategy, change) == NULL))
+    PyObject *bits = kept(record, name_exbits);
+    Number first = number_of(kept(record, name_p1)), stop = number_of(kept(record, name_p2));
+    if (bits == NULL || PyErr_Occurred() ||
+        (PyList_GET_SIZE(trades) == 0 && begin_trade(trades, strategy, change) == NULL))
         return -1;
     for (long long at = first.whole; at < stop.whole; at++) {
         PyObject *bit = PySequence_GetItem(bits, (Py_ssize_t)at);
@@ -239,19 +249,21 @@ change_all(PyObject *strategy, Change *change, PyObject *record, PyObject *trade
 
 /* The feed that an order's trades belong to; a new reference. */
 static PyObject *
-data_of(PyObject *own)
+data_of(PyObject *order)
 {
-    PyObject *data = parameter(own, name_data), *other = data ? PyObject_GetAttr(data, name_compensate) : NULL;
-    if (other != Py_None)
+    PyObject *data = parameter_of(order, name_data), *other = data ? PyObject_GetAttr(data, name_compensate) : NULL;
+    if (other != Py_None) {
+        Py_XDECREF(data);
         return other;
+    }
     Py_DECREF(other);
-    return Py_NewRef(data);
+    return data;
 }
 
 static int
-collect_trades(PyObject *strategy, PyObject *order, PyObject *own, PyObject *record)
+collect_trades(PyObject *strategy, PyObject *order, PyObject *record)
 {
-    Change change = {.order = order, .data = data_of(own), .info = attribute(own, name_comminfo)};
+    Change change = {.order = order, .data = data_of(order), .info = kept(order, name_comminfo)};
     PyObject *trades = change.data == NULL || change.info == NULL ? NULL : trades_of(strategy, &change);
     PyObject *queue = trades == NULL ? NULL : PyObject_GetAttr(strategy, name_trades_pending);
     int failed = queue == NULL || !PyList_Check(queue) || change_all(strategy, &change, record, trades, queue);
@@ -265,17 +277,18 @@ collect_trades(PyObject *strategy, PyObject *order, PyObject *own, PyObject *rec
 int
 collect(PyObject *strategy, PyObject *order)
 {
-    PyObject *own = is_plain_order(order) ? attributes(order) : NULL;
-    if (own == NULL || parameter(own, name_simulated) != Py_False)
-        return PyErr_Occurred() ? -1 : 1;
-    PyObject *queue = PyObject_GetAttr(strategy, name_orders_pending);
-    int failed = queue == NULL || PyList_Append(queue, order);
+    if (!is_plain_order(order))
+        return 1;
+    PyObject *simulated = parameter_of(order, name_simulated), *queue = NULL;
+    Py_XDECREF(simulated);
+    if (simulated != Py_False)
+        return simulated == NULL ? -1 : 1;
+    int failed = (queue = PyObject_GetAttr(strategy, name_orders_pending)) == NULL || PyList_Append(queue, order);
     Py_XDECREF(queue);
-    PyObject *record = failed ? NULL : attribute(own, name_executed), *done;
-    if (record == NULL || (record = attributes(record)) == NULL || (done = attribute(record, name_size)) == NULL)
-        return -1;
-    int executed = PyObject_IsTrue(done);
-    return executed > 0 ? collect_trades(strategy, order, own, record) : executed;
+    PyObject *record = failed ? NULL : kept(order, name_executed);
+    PyObject *done = record == NULL ? NULL : kept(record, name_size);
+    int executed = done == NULL ? -1 : PyObject_IsTrue(done);
+    return executed > 0 ? collect_trades(strategy, order, record) : executed;
 }
 
 int
