@@ -20,11 +20,12 @@ CHOICE: Final = "BARLOOM_LOOP"
 
 def compiled() -> ModuleType | None:
     """The compiled module; None where the loop stays in Python."""
-    return None if os.environ.get(CHOICE) == "python" else _loaded()
+    return None if os.environ.get(CHOICE) == "python" else loaded()
 
 
 @cache
-def _loaded() -> ModuleType | None:
+def loaded() -> ModuleType | None:
+    """The compiled module of these sources, whether or not it is wanted; None where there is none."""
     try:
         module = import_module(f"{__name__}.{NAME}")
     except ImportError:

@@ -62,7 +62,7 @@ def _compile(linker: list[str], headers: Path) -> str | None:
             return f"The compiler failed: {_first_line(done.stderr)}"
         made.replace(target())
     except (OSError, subprocess.SubprocessError) as error:
-        return f"There is no usable C compiler: {error}"
+        return f"It could not be compiled: {error}"
     finally:
         made.unlink(missing_ok=True)
     return None

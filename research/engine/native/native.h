@@ -39,7 +39,7 @@
     X(isclosed, "isclosed") X(justopened, "justopened") X(isopen, "isopen") X(baropen, "baropen")                     \
     X(dtopen, "dtopen") X(barclose, "barclose") X(dtclose, "dtclose") X(barlen, "barlen") X(history, "history")       \
     X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")                            \
-    X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(settle, "settle")       \
+    X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__") X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(settle, "settle")       \
     X(tell, "tell") X(clear, "clear") X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
 
 #define DECLARE(field, text) extern PyObject *name_##field;

@@ -21,7 +21,7 @@ object_with(PyTypeObject *type, PyObject *own)
     if (own == NULL)
         return NULL;
     PyObject *made = type->tp_alloc(type, 0);
-    if (made != NULL && PyObject_GenericSetDict(made, own, NULL))
+    if (made != NULL && PyObject_SetAttr(made, name_dict, own))
         Py_CLEAR(made);
     Py_DECREF(own);
     return made;
