@@ -153,6 +153,9 @@ class FastBroker(MatchingBroker):
         """Mark open positions to the present bar."""
         if self.stale or self._unmarked:
             self._unmarked = False
+            if self.native is not None:
+                self.native.mark(self.positions)
+                return
             for data, position in self.positions.items():
                 if position.size:
                     position.mark(data)

@@ -52,7 +52,14 @@ look_at(Desk *desk, PyObject *broker)
         (desk->ocol = attribute(own, name_ocol)) == NULL || (desk->children = attribute(own, name_children)) == NULL ||
         (desk->credit = attribute(own, name_d_credit)) == NULL)
         return -1;
-    PyObject *p = PyObject_GetAttr(broker, name_p);
+    return 0;
+}
+
+/* How the broker executes. */
+static int
+look_at_ways(Desk *desk)
+{
+    PyObject *p = PyObject_GetAttr(desk->broker, name_p);
     if (p == NULL)
         return -1;
     int percent = is_true_attribute(p, name_slip_perc), fixed = is_true_attribute(p, name_slip_fixed);
@@ -533,7 +540,7 @@ static PyObject *
 work_orders(PyObject *Py_UNUSED(module), PyObject *broker)
 {
     Desk desk;
-    if (look_at(&desk, broker) || append(desk.pending, Py_None))
+    if (look_at(&desk, broker) || look_at_ways(&desk) || append(desk.pending, Py_None))
         return NULL;
     for (;;) {
         PyObject *order = PyObject_CallMethodNoArgs(desk.pending, name_popleft);
@@ -660,7 +667,45 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     return Py_XNewRef(done);
 }
 
+/* ---------------------------------------------------------------- marks */
+
+/* MarkedPosition.mark */
+static int
+mark_position(PyObject *data, PyObject *position)
+{
+    PyObject *own = attributes(position), *size = own == NULL ? NULL : attribute(own, name_size);
+    int held = size == NULL ? -1 : PyObject_IsTrue(size);
+    if (held <= 0)
+        return held;
+    PyObject *line = PyObject_GetAttr(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *moment = close == NULL ? NULL : moment_of(data);
+    int failed =
+        moment == NULL || PyDict_SetItem(own, name_price_mark, close) || PyDict_SetItem(own, name_moment, moment);
+    Py_XDECREF(line);
+    Py_XDECREF(close);
+    Py_XDECREF(moment);
+    return failed ? -1 : 0;
+}
+
+/* The loop of FastBroker.mark */
+static PyObject *
+mark(PyObject *Py_UNUSED(module), PyObject *positions)
+{
+    PyObject *data, *position;
+    Py_ssize_t at = 0;
+    if (!PyDict_Check(positions))
+        return PyErr_Format(PyExc_TypeError, "positions are kept in a dictionary");
+    while (PyDict_Next(positions, &at, &data, &position)) {
+        if (!PyType_IsSubtype(Py_TYPE(position), held_type))
+            return PyErr_Format(PyExc_TypeError, "a position that cannot be marked");
+        if (mark_position(data, position))
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"mark", mark, METH_O, "mark(positions)\n--\n\nMark the open positions to the present bar."},
     {"work_orders", work_orders, METH_O, "work_orders(broker)\n--\n\nGive every pending order its chance on this bar."},
     {"send", send, METH_VARARGS, "send(broker, type, values, session_end)\n--\n\nMake an order and submit it."},
     {"check_submitted", check_submitted, METH_O,

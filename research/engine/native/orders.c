@@ -11,7 +11,7 @@
 static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
 static PyObject *order_base, *info_type;
 static PyObject *wanted_names;                               /* the parameters, in the order of their values */
-static PyObject *data_template, *wanted_template, *order_template; /* never changed: copied */
+static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
 
 /* An object of a type, with these attributes; steals them. */
@@ -21,7 +21,12 @@ object_with(PyTypeObject *type, PyObject *own)
     if (own == NULL)
         return NULL;
     PyObject *made = type->tp_alloc(type, 0);
-    if (made != NULL && PyObject_SetAttr(made, name_dict, own))
+#if PY_VERSION_HEX < 0x030D0000
+    int failed = made == NULL || PyObject_GenericSetDict(made, own, NULL);
+#else /* there it would leave the object's first attributes in their place */
+    int failed = made == NULL || PyObject_SetAttr(made, name_dict, own);
+#endif
+    if (failed)
         Py_CLEAR(made);
     Py_DECREF(own);
     return made;
@@ -55,19 +60,6 @@ is_plain_order(PyObject *order)
 
 /* ---------------------------------------------------------------- telling */
 
-/* An object of a type with the attributes of a dictionary, which it keeps as objects do that have no dictionary: in
- * less than half the room, and many of them are kept. One attribute may have another value. */
-static PyObject *
-compact(PyTypeObject *type, PyObject *own, PyObject *changed, PyObject *value)
-{
-    PyObject *made = type->tp_alloc(type, 0), *name, *old;
-    Py_ssize_t at = 0;
-    while (made != NULL && PyDict_Next(own, &at, &name, &old))
-        if (PyObject_GenericSetAttr(made, name, name == changed ? value : old))
-            Py_CLEAR(made);
-    return made;
-}
-
 /* What `order.executed.clone()` gives; moves the marks of what was told. */
 static PyObject *
 executed_copy(PyObject *executed)
@@ -78,7 +70,7 @@ executed_copy(PyObject *executed)
     Py_ssize_t count = PyObject_Size(bits);
     if (count < 0 || PyDict_SetItem(own, name_p1, told) || number_set(own, name_p2, whole(count)))
         return NULL;
-    return leaf(compact(data_type, own, NULL, NULL));
+    return record_with(PyDict_Copy(own));
 }
 
 /* orders.told */
@@ -87,9 +79,11 @@ tell(PyObject *order, PyObject *own)
 {
     PyObject *executed = attribute(own, name_executed);
     PyObject *copied = executed == NULL ? NULL : executed_copy(executed);
-    PyObject *copy = copied == NULL ? NULL : compact(Py_TYPE(order), own, name_executed, copied);
+    PyObject *copy = copied == NULL ? NULL : PyDict_Copy(own);
+    if (copy != NULL && PyDict_SetItem(copy, name_executed, copied))
+        Py_CLEAR(copy);
     Py_XDECREF(copied);
-    return copy;
+    return object_with(Py_TYPE(order), copy);
 }
 
 static PyObject *
@@ -119,35 +113,22 @@ book_ahead(Execution *one, PyObject *own)
     return 1;
 }
 
-/* Set an attribute of an object without a dictionary; steals the value. */
-static int
-give(PyObject *made, PyObject *name, PyObject *value)
-{
-    int failed = value == NULL || PyObject_GenericSetAttr(made, name, value);
-    Py_XDECREF(value);
-    return failed;
-}
-
 static PyObject *
 execution_bit(Execution *one)
 {
-    Number value = sum(one->closed.value, one->opened.value), fee = sum(one->closed.fee, one->opened.fee);
-    PyObject *made = bit_type->tp_alloc(bit_type, 0);
-    if (made == NULL)
+    PyObject *own = PyDict_Copy(bit_template);
+    if (own == NULL)
         return NULL;
-    if (give(made, name_dt, Py_NewRef(one->time)) || give(made, name_size, number_object(one->size)) ||
-        give(made, name_price, number_object(one->price)) || give(made, name_closed, number_object(one->closed.size)) ||
-        give(made, name_opened, number_object(one->opened.size)) ||
-        give(made, name_closedvalue, number_object(one->closed.value)) ||
-        give(made, name_openedvalue, number_object(one->opened.value)) ||
-        give(made, name_closedcomm, number_object(one->closed.fee)) ||
-        give(made, name_openedcomm, number_object(one->opened.fee)) || give(made, name_value, number_object(value)) ||
-        give(made, name_comm, number_object(fee)) || give(made, name_pnl, number_object(one->profit)) ||
-        give(made, name_psize, number_object(one->held)) || give(made, name_pprice, number_object(one->average))) {
-        Py_DECREF(made);
-        return NULL;
-    }
-    return leaf(made);
+    Part *closed = &one->closed, *opened = &one->opened;
+    if (PyDict_SetItem(own, name_dt, one->time) || number_set(own, name_size, one->size) ||
+        number_set(own, name_price, one->price) || number_set(own, name_closed, closed->size) ||
+        number_set(own, name_opened, opened->size) || number_set(own, name_closedvalue, closed->value) ||
+        number_set(own, name_openedvalue, opened->value) || number_set(own, name_closedcomm, closed->fee) ||
+        number_set(own, name_openedcomm, opened->fee) || number_set(own, name_value, sum(closed->value, opened->value)) ||
+        number_set(own, name_comm, sum(closed->fee, opened->fee)) || number_set(own, name_pnl, one->profit) ||
+        number_set(own, name_psize, one->held) || number_set(own, name_pprice, one->average))
+        Py_CLEAR(own);
+    return leaf(object_with(bit_type, own));
 }
 
 /* Book an execution that was looked at ahead into the attributes of a record; -1 with an error set. */
@@ -255,7 +236,7 @@ static PyObject *
 params_of(PyTypeObject *type, PyObject *wanted)
 {
     PyObject *kind = PyObject_GetAttr((PyObject *)type, name_params);
-    PyObject *made = kind == NULL ? NULL : compact((PyTypeObject *)kind, wanted, NULL, NULL);
+    PyObject *made = kind == NULL ? NULL : object_with((PyTypeObject *)kind, Py_NewRef(wanted));
     Py_XDECREF(kind);
     return made;
 }
@@ -385,10 +366,14 @@ make_templates(void)
         Py_None, name_size, 0, name_remsize, 0, name_price, 0.0, name_pricelimit, 0.0, name_trailamount, 0.0,
         name_trailpercent, 0.0, name_plimit, 0.0, name_value, 0.0, name_comm, 0.0, name_margin, Py_None, name_pnl,
         0.0, name_psize, 0, name_pprice, 0);
+    bit_template = Py_BuildValue(
+        "{OOOiOdOiOiOdOdOdOdOdOdOdOiOi}", name_dt, Py_None, name_size, 0, name_price, 0.0, name_closed, 0, name_opened, 0,
+        name_closedvalue, 0.0, name_openedvalue, 0.0, name_closedcomm, 0.0, name_openedcomm, 0.0, name_value, 0.0,
+        name_comm, 0.0, name_pnl, 0.0, name_psize, 0, name_pprice, 0);
     wanted_template = PyDict_New();
     for (Py_ssize_t number = 0; wanted_names && wanted_template && number < PyTuple_GET_SIZE(wanted_names); number++)
         PyDict_SetItem(wanted_template, PyTuple_GET_ITEM(wanted_names, number), Py_None);
-    return wanted_names && wanted_template && data_template ? 0 : -1;
+    return wanted_names && wanted_template && data_template && bit_template ? 0 : -1;
 }
 
 /* No more attributes than make, with two to come, a dictionary of half the size: those that every order gets, and two
