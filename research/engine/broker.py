@@ -28,7 +28,7 @@ _CHARGES: Final = (
 _WAYS: Final = (
     "submit", "transmit", "submit_accept", "check_submitted", "notify", "cancel", "work_orders", "getcommissioninfo",
     "_take_children", "_bracketize", "_ococheck", "_ocoize", "_execute", "_try_exec", "_try_exec_market",
-    "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down",
+    "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down", "cash",
 )  # fmt: skip
 
 

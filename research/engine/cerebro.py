@@ -414,7 +414,7 @@ class _Run:
             run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
             following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
             due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
-            tell=self.tell if self._news.of_changes else None,
+            settle=self._settle, tell=self.tell if self._news.of_changes else None,
         )  # fmt: skip
         return int(loop.bars(first, count))
 
@@ -501,10 +501,6 @@ class _Run:
     def tell(self) -> None:
         """The strategy and whoever listens are told what became of orders and trades."""
         self._news.tell()
-
-    def settle(self) -> None:
-        """Before the broker works again: what it was left out of."""
-        self._settle()
 
     def after_stop(self) -> None:
         """The strategy has had its turn at the last bar of a run that was stopped."""

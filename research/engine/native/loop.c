@@ -23,6 +23,7 @@ enum part {
     WORK,
     MOVES,     /* of each feed with times of its own: its clocks and its bar at each step */
     NEWS,      /* the broker's queue; None where it has to be asked */
+    SETTLE,    /* called before the broker works again: what it was left out of */
     TELL,      /* how others than the strategy are told of orders; None where there are none */
     PARTS
 };
@@ -63,13 +64,13 @@ static int
 loop_init(Loop *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"run",   "cerebro", "broker",   "strategy", "own",  "following", "times", "bar",
-                            "now",   "add_time", "due",     "work",     "moves", "news",     "tell",  NULL};
+                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "tell", NULL};
     PyObject *given[PARTS];
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "$OOOOO!OOO!O!OO!O!O!OO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
+            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
             &given[STRATEGY], &PyDict_Type, &given[OWN], &given[FOLLOWING], &given[TIMES], &PyList_Type, &given[BAR],
             &PyList_Type, &given[NOW], &given[ADD_TIME], &PyList_Type, &given[DUE], &PyTuple_Type, &given[WORK],
-            &PyTuple_Type, &given[MOVES], &given[NEWS], &given[TELL]))
+            &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE], &given[TELL]))
         return -1;
     for (int number = 0; number < PARTS; number++)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
@@ -124,7 +125,9 @@ add_time(Loop *self, Py_ssize_t step)
 static int
 arrive(Loop *self, Py_ssize_t step, PyObject *number)
 {
-    return move_apart(self->part[MOVES], step, 1) || clock_set(self->part[NOW], number) || add_time(self, step) ? -1 : 0;
+    if (move_apart(self->part[MOVES], step, 1) || clock_set(self->part[NOW], number))
+        return -1;
+    return add_time(self, step);
 }
 
 /* The strategy's turn; it may have put another method in the place of its `next`. */
@@ -284,7 +287,9 @@ act(Loop *self, int busy)
 static int
 busy_bar(Loop *self, Py_ssize_t step, PyObject *number)
 {
-    if (ask(self->part[RUN], name_settle) || begin_bar(self, step, number) || ask(self->part[BROKER], name_next) ||
+    PyObject *settled = PyObject_CallNoArgs(self->part[SETTLE]);
+    Py_XDECREF(settled);
+    if (settled == NULL || begin_bar(self, step, number) || ask(self->part[BROKER], name_next) ||
         deliver_all(self))
         return -1;
     int stopped = is_stopped(self);

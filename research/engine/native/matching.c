@@ -13,7 +13,7 @@ static PyObject *zero;
 
 /* The broker's parts during one call; borrowed. */
 typedef struct {
-    PyObject *broker, *pending, *notifs, *positions, *schemes, *ocos, *ocol, *children, *credit;
+    PyObject *broker, *own, *pending, *notifs, *positions, *schemes, *ocos, *ocol, *children, *credit;
     int slips, adds_credit;
 } Desk;
 
@@ -46,7 +46,9 @@ look_at(Desk *desk, PyObject *broker)
     if (own == NULL)
         return -1;
     desk->broker = broker;
-    if ((desk->pending = attribute(own, name_pending)) == NULL || (desk->notifs = attribute(own, name_notifs)) == NULL ||
+    desk->own = own;
+    if ((desk->pending = attribute(own, name_pending)) == NULL ||
+        (desk->notifs = attribute(own, name_notifs)) == NULL ||
         (desk->positions = attribute(own, name_positions)) == NULL ||
         (desk->schemes = attribute(own, name_comminfo)) == NULL || (desk->ocos = attribute(own, name_ocos)) == NULL ||
         (desk->ocol = attribute(own, name_ocol)) == NULL || (desk->children = attribute(own, name_children)) == NULL ||
@@ -288,7 +290,7 @@ plan_parts(Desk *desk, Plan *plan, PyObject *position, Number left, Number price
 {
     Number held = number_in(position, name_size), average = number_in(position, name_price);
     Movement movement = moved(held, average, left, price);
-    Number closed = movement.closed, wanted = movement.opened, cash = number_at(desk->broker, name_cash);
+    Number closed = movement.closed, wanted = movement.opened, cash = number_in(desk->own, name_cash);
     Part none = {whole(0), floating(0.0), floating(0.0)}, closing = none, opening = none;
     Scheme *scheme = &plan->scheme;
     Number profit = product(product(negative(closed), difference(price, average)), scheme->mult);
@@ -301,7 +303,7 @@ plan_parts(Desk *desk, Plan *plan, PyObject *position, Number left, Number price
     if (!is_zero(wanted)) {
         opening = (Part){wanted, product(wanted, price), fee_of(scheme, wanted, price)};
         Number rest = difference(spent(cash, scheme, opening.value), opening.fee);
-        if (rest.kind == STRANGE)
+        if (rest.kind != FLOATING)
             return 0;
         plan->is_refused = rest.value < 0.0;
         if (plan->is_refused)
@@ -319,7 +321,7 @@ plan_parts(Desk *desk, Plan *plan, PyObject *position, Number left, Number price
     for (size_t number = 0; number < sizeof all / sizeof *all; number++)
         if (all[number].kind == STRANGE)
             return 0;
-    return 1;
+    return cash.kind == FLOATING; /* Backtrader makes whole money a float at the next bar */
 }
 
 /* positions._moment */
@@ -387,12 +389,11 @@ settle(Desk *desk, Plan *plan, PyObject *order, PyObject *own)
     return notify(desk, order, own) || check_group(desk, order, own) ? -1 : 0;
 }
 
+/* The cash is set past its property, which would bring values up to date: while the broker works they are. */
 static int
 carry_out(Desk *desk, Plan *plan, PyObject *order, PyObject *own)
 {
-    PyObject *cash = number_object(plan->cash);
-    int failed = cash == NULL || PyObject_SetAttr(desk->broker, name_cash, cash);
-    Py_XDECREF(cash);
+    int failed = number_set(desk->own, name_cash, plan->cash);
     if (!failed && !is_zero(plan->one.size))
         failed = settle(desk, plan, order, own);
     if (!failed && plan->is_refused)
@@ -624,7 +625,7 @@ cash_left(Desk *desk, PyObject *own)
     PyObject *position = PyObject_GetItem(desk->positions, data);
     if (position == NULL)
         return strange();
-    Number price = number_in(made, name_price), cash = number_at(desk->broker, name_cash);
+    Number price = number_in(made, name_price), cash = number_in(desk->own, name_cash);
     Movement movement = moved(number_at(position, name_size), number_at(position, name_price),
                               number_in(record, name_remsize), price);
     Py_DECREF(position);

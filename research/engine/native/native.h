@@ -29,18 +29,19 @@
     X(closedcomm, "closedcomm") X(openedcomm, "openedcomm") X(close, "close") X(open, "open") X(high, "high")         \
     X(low, "low") X(datetime, "datetime") X(date2num, "date2num") X(trailadjust, "trailadjust")                       \
     X(refbasis, "refbasis") X(lines, "lines") X(tz, "_tz") X(feed_name, "_name") X(pending, "pending")                \
-    X(submitted, "submitted") X(notifs, "notifs") X(positions, "positions") X(cash, "cash") X(leverage, "leverage")   \
+    X(submitted, "submitted") X(notifs, "notifs") X(positions, "positions") X(cash, "_cash") X(leverage, "leverage")  \
     X(mult, "mult") X(commission, "commission") X(commtype, "_commtype") X(ocos, "_ocos") X(ocol, "_ocol")            \
     X(children, "_pchildren") X(d_credit, "d_credit") X(int2pnl, "int2pnl") X(slip_perc, "slip_perc")                 \
     X(slip_fixed, "slip_fixed") X(ococheck, "_ococheck") X(bracketize, "_bracketize") X(try_exec, "_try_exec")        \
     X(fill, "_fill") X(refuse, "_refuse") X(take_children, "_take_children") X(expire, "expire") X(notify, "notify")  \
     X(price_orig, "price_orig") X(upopened, "upopened") X(upclosed, "upclosed") X(orders_pending, "_orderspending")   \
-    X(trades_pending, "_tradespending") X(orders, "_orders") X(sent_orders, "orders") X(trades, "_trades") X(compensate, "_compensate")        \
-    X(isclosed, "isclosed") X(justopened, "justopened") X(isopen, "isopen") X(baropen, "baropen")                     \
-    X(dtopen, "dtopen") X(barclose, "barclose") X(dtclose, "dtclose") X(barlen, "barlen") X(history, "history")       \
-    X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")                            \
-    X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__") X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(settle, "settle")       \
-    X(tell, "tell") X(clear, "clear") X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
+    X(trades_pending, "_tradespending") X(orders, "_orders") X(sent_orders, "orders") X(trades, "_trades")            \
+    X(compensate, "_compensate") X(isclosed, "isclosed") X(justopened, "justopened") X(isopen, "isopen")              \
+    X(baropen, "baropen") X(dtopen, "dtopen") X(barclose, "barclose") X(dtclose, "dtclose") X(barlen, "barlen")       \
+    X(history, "history") X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")      \
+    X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__")            \
+    X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(tell, "tell") X(clear, "clear")        \
+    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)

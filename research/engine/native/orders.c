@@ -124,7 +124,8 @@ execution_bit(Execution *one)
         number_set(own, name_price, one->price) || number_set(own, name_closed, closed->size) ||
         number_set(own, name_opened, opened->size) || number_set(own, name_closedvalue, closed->value) ||
         number_set(own, name_openedvalue, opened->value) || number_set(own, name_closedcomm, closed->fee) ||
-        number_set(own, name_openedcomm, opened->fee) || number_set(own, name_value, sum(closed->value, opened->value)) ||
+        number_set(own, name_openedcomm, opened->fee) ||
+        number_set(own, name_value, sum(closed->value, opened->value)) ||
         number_set(own, name_comm, sum(closed->fee, opened->fee)) || number_set(own, name_pnl, one->profit) ||
         number_set(own, name_psize, one->held) || number_set(own, name_pprice, one->average))
         Py_CLEAR(own);
@@ -307,7 +308,8 @@ next_reference(void)
 static PyObject *
 order_of(PyTypeObject *type, PyObject *wanted, PyObject *session_end)
 {
-    PyObject *own = PyDict_Copy(order_template), *data = attribute(wanted, name_data), *given = attribute(wanted, name_size);
+    PyObject *own = PyDict_Copy(order_template);
+    PyObject *data = attribute(wanted, name_data), *given = attribute(wanted, name_size);
     PyObject *size = NULL, *params = params_of(type, wanted), *order = NULL;
     if (own == NULL || params == NULL || PyDict_SetItem(own, name_params, params) ||
         PyDict_SetItem(own, name_p, params) || set_new(own, name_ref, next_reference()) ||
@@ -362,13 +364,14 @@ make_templates(void)
                                  name_exectype, name_valid, name_tradeid, name_oco, name_trailamount,
                                  name_trailpercent, name_parent, name_transmit, name_simulated, name_histnotify);
     data_template = Py_BuildValue(
-        "{OdOOOiOiOOOiOiOdOdOdOdOdOdOdOOOdOiOi}", name_pclose, 0.0, name_exbits, Py_None, name_p1, 0, name_p2, 0, name_dt,
-        Py_None, name_size, 0, name_remsize, 0, name_price, 0.0, name_pricelimit, 0.0, name_trailamount, 0.0,
+        "{OdOOOiOiOOOiOiOdOdOdOdOdOdOdOOOdOiOi}", name_pclose, 0.0, name_exbits, Py_None, name_p1, 0, name_p2, 0,
+        name_dt, Py_None, name_size, 0, name_remsize, 0, name_price, 0.0, name_pricelimit, 0.0, name_trailamount, 0.0,
         name_trailpercent, 0.0, name_plimit, 0.0, name_value, 0.0, name_comm, 0.0, name_margin, Py_None, name_pnl,
         0.0, name_psize, 0, name_pprice, 0);
     bit_template = Py_BuildValue(
-        "{OOOiOdOiOiOdOdOdOdOdOdOdOiOi}", name_dt, Py_None, name_size, 0, name_price, 0.0, name_closed, 0, name_opened, 0,
-        name_closedvalue, 0.0, name_openedvalue, 0.0, name_closedcomm, 0.0, name_openedcomm, 0.0, name_value, 0.0,
+        "{OOOiOdOiOiOdOdOdOdOdOdOdOiOi}", name_dt, Py_None, name_size, 0, name_price, 0.0, name_closed, 0,
+        name_opened, 0, name_closedvalue, 0.0, name_openedvalue, 0.0, name_closedcomm, 0.0, name_openedcomm, 0.0,
+        name_value, 0.0,
         name_comm, 0.0, name_pnl, 0.0, name_psize, 0, name_pprice, 0);
     wanted_template = PyDict_New();
     for (Py_ssize_t number = 0; wanted_names && wanted_template && number < PyTuple_GET_SIZE(wanted_names); number++)
@@ -382,8 +385,9 @@ static int
 make_order_template(void)
 {
     order_template = Py_BuildValue(
-        "{OOOOOOOOOOOOOOOOOOOOOiOOOOOOOdOiOOOOOO}", name_data, Py_None, name_valid, Py_None, name_params, Py_None, name_p,
-        Py_None, name_ref, Py_None, name_broker, Py_None, name_info, Py_None, name_comminfo, Py_None, name_triggered,
+        "{OOOOOOOOOOOOOOOOOOOOOiOOOOOOOdOiOOOOOO}", name_data, Py_None, name_valid, Py_None, name_params, Py_None,
+        name_p, Py_None, name_ref, Py_None, name_broker, Py_None, name_info, Py_None, name_comminfo, Py_None,
+        name_triggered,
         Py_False, name_active, Py_None, name_status, CREATED, name_plimit, Py_None, name_exectype, Py_None, name_size,
         Py_None, name_limitoffset, 0.0, name_position, 0, name_created, Py_None, name_executed, Py_None, name_dteos,
         Py_None);

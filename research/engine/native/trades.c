@@ -105,7 +105,8 @@ update(PyObject *trade, Change *change)
         average = quotient(sum(product(before, average), product(size, price)), after);
     else
         profit = product(product(negative(size), difference(price, average)), mult);
-    Number total = sum(number_in(own, name_pnl), profit), net = difference(total, fees), value = product(after, average);
+    Number total = sum(number_in(own, name_pnl), profit), net = difference(total, fees);
+    Number value = product(after, average);
     PyObject *keeps = PyDict_GetItemWithError(own, name_historyon);
     if (keeps != Py_False || is_zero(size) || mult.kind == STRANGE || net.kind == STRANGE || value.kind == STRANGE)
         return update_in_python(trade, change);
