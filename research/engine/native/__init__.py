@@ -3,7 +3,7 @@
 Belongs here: loading them, and leaving them out. Does not belong here: compiling (see `build`), who uses them.
 
 Everything here has a counterpart in Python with the same results, which is what runs where nothing was compiled, where
-the sources have changed since, or where `BARLOOM_LOOP=python` asks for it.
+the sources have changed since, or where `FAST_LOOP=python` asks for it.
 """
 
 import os
@@ -14,8 +14,8 @@ from typing import Final
 
 from research.engine.native.build import NAME, fingerprint
 
-CHOICE: Final = "BARLOOM_LOOP"
-"""The environment variable that, set to `python`, leaves compiled code out."""
+CHOICE: Final = "FAST_LOOP"
+"""The environment variable that, set to `python`, leaves compiled code out; no setting of a project."""
 
 
 def compiled() -> ModuleType | None:

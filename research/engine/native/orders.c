@@ -14,20 +14,45 @@ static PyObject *wanted_names;                               /* the parameters, 
 static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
 
+#if PY_VERSION_HEX < 0x030D0000
+
+/* An object that gets the room for its first attributes only when it needs it: it will have a dictionary instead. */
+static PyObject *
+bare_object(PyTypeObject *type, PyObject *own)
+{
+    PyObject *made = PyObject_GC_New(PyObject, type);
+    if (made == NULL)
+        return NULL;
+    memset(made + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    if (PyObject_GenericSetDict(made, own, NULL)) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    PyObject_GC_Track(made);
+    return made;
+}
+
+#else
+
+/* That room is part of the object. */
+static PyObject *
+bare_object(PyTypeObject *type, PyObject *own)
+{
+    PyObject *made = type->tp_alloc(type, 0);
+    if (made != NULL && PyObject_SetAttr(made, name_dict, own))
+        Py_CLEAR(made);
+    return made;
+}
+
+#endif
+
 /* An object of a type, with these attributes; steals them. */
 PyObject *
 object_with(PyTypeObject *type, PyObject *own)
 {
     if (own == NULL)
         return NULL;
-    PyObject *made = type->tp_alloc(type, 0);
-#if PY_VERSION_HEX < 0x030D0000
-    int failed = made == NULL || PyObject_GenericSetDict(made, own, NULL);
-#else /* there it would leave the object's first attributes in their place */
-    int failed = made == NULL || PyObject_SetAttr(made, name_dict, own);
-#endif
-    if (failed)
-        Py_CLEAR(made);
+    PyObject *made = bare_object(type, own);
     Py_DECREF(own);
     return made;
 }
