@@ -104,9 +104,9 @@ def _kernel(of: Work, rounds: int) -> list[float]:
     ratios = []
     for _ in range(rounds):
         slow, _ = _timed(lambda: run_vanilla(of))
-        kernel = Kernel.prepare(run)
-        quick, _ = _timed(lambda kernel=kernel: kernel.run(run.params))
-        ratios.append(slow / quick)
+        kernels = [Kernel.prepare(run) for _ in range(_REPEATS)]
+        quick = [_timed(lambda kernel=kernel: kernel.run(run.params))[0] for kernel in kernels]
+        ratios.append(slow / statistics.median(quick))
     return ratios
 
 
