@@ -17,7 +17,8 @@ from backtrader.feed import AbstractDataBase
 
 from research.engine.lines import Clock
 from research.engine.matching import OWN_SCHEMES, MatchingBroker
-from research.engine.positions import MarkedPosition
+from research.engine.native import compiled
+from research.engine.positions import MarkedPosition, marked_position
 
 _UNCOUNTED: Final = "money that becomes a float at the next bar, as in Backtrader"
 _CHARGES: Final = (
@@ -27,7 +28,7 @@ _CHARGES: Final = (
 _WAYS: Final = (
     "submit", "transmit", "submit_accept", "check_submitted", "notify", "cancel", "work_orders", "getcommissioninfo",
     "_take_children", "_bracketize", "_ococheck", "_ocoize", "_execute", "_try_exec", "_try_exec_market",
-    "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down",
+    "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down", "cash",
 )  # fmt: skip
 
 
@@ -55,7 +56,7 @@ class FastBroker(MatchingBroker):
         self.positions: dict[AbstractDataBase, MarkedPosition] = defaultdict(self._flat)
 
     def _flat(self) -> MarkedPosition:
-        return MarkedPosition(self)
+        return marked_position(compiled())(self)
 
     # ---------------------------------------------------------------- what the loop asks
 
@@ -79,12 +80,14 @@ class FastBroker(MatchingBroker):
         self.usual = kind is FastBroker or not any(getattr(kind, way) is not getattr(FastBroker, way) for way in _WAYS)
         self._feeds = self.cerebro.datas
         self._look_at_schemes()
+        self.native = compiled() if self.usual else None
 
     def unwatch(self) -> None:
         """The fast loop gives up, and Backtrader's goes on from the present bar."""
         self.value_now()
         self.mark()
         self.usual = False
+        self.native = None
 
     def catch_up(self) -> None:
         """The broker is about to work again: bring up to the last bar what it would have left behind there."""
@@ -119,12 +122,12 @@ class FastBroker(MatchingBroker):
             self._toactivate.popleft().activate()
         if self._always:
             self.cash = self.cash - 0.0  # Backtrader takes off interest of 0.0
-        self.simple = True
+        native, self.simple = self.native, True
         try:
-            if self.p.checksubmit and self.submitted:
+            if self.p.checksubmit and self.submitted and not (native and native.check_submitted(self)):
                 self.check_submitted()
             if self.pending:
-                self.work_orders()
+                native.work_orders(self) if native else self.work_orders()
         finally:
             self.simple = False
         self.stale = True
@@ -150,6 +153,9 @@ class FastBroker(MatchingBroker):
         """Mark open positions to the present bar."""
         if self.stale or self._unmarked:
             self._unmarked = False
+            if self.native is not None:
+                self.native.mark(self.positions)
+                return
             for data, position in self.positions.items():
                 if position.size:
                     position.mark(data)

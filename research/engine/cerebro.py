@@ -11,6 +11,8 @@ somebody can see what it does. What is called is Backtrader's own code, in Backt
 import gc
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
 from typing import Final, Protocol, runtime_checkable
 
 import backtrader as bt
@@ -23,6 +25,8 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.matching import MatchingBroker
+from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
@@ -205,7 +209,8 @@ class _Run:
         self._late: list[Clock] = []  # of the indicators on each feed
         self._iterators: dict[int, list[LineRoot]] = {}  # indicators and observers of the strategy
         self._others: list[LineRoot] = []  # indicators that move by themselves
-        self._clocked = Clocked(self._surrendered, NaiveTimes(self._schedule.times))
+        self._native = compiled()
+        self._clocked = Clocked(self._surrendered, NaiveTimes(self._schedule.times), self._native)
         self._surrendered_at = -1
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
@@ -233,6 +238,8 @@ class _Run:
         """Give the objects back; also after an exception."""
         self._clocked.release()
         self._strategy._lineiterators.update(self._iterators)
+        if isinstance(self._broker, MatchingBroker):
+            self._broker.native = None
 
     # ---------------------------------------------------------------- who follows which clock
 
@@ -320,6 +327,8 @@ class _Run:
             return self._attended
         if len(self._add_values) > 1:
             return self._attended
+        if self._native is not None:
+            return partial(self._compiled, self._native)
         return self._quick if self._schedule.bars is None else self._quick_apart
 
     def _unfinished(self, step: int) -> bool:
@@ -367,8 +376,7 @@ class _Run:
                 step = max(step, quiet_until)
                 if step >= count:
                     break
-            self._begin_bar(step)
-            self._busy(step, -1)
+            self._work_at(step)
             if cerebro._event_stop:
                 return step
             step += 1
@@ -383,8 +391,7 @@ class _Run:
         work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
             if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
-                self._begin_bar(step)
-                self._busy(step, -1)
+                self._work_at(step)
             else:
                 for early, late, bars in moves:
                     early[0] = late[0] = bars[step]
@@ -397,6 +404,24 @@ class _Run:
             if cerebro._event_stop:
                 return step
         return count - 1
+
+    def _compiled(self, native: ModuleType, first: int, count: int) -> int:
+        """`_quick` and `_quick_apart`, compiled; returns the last step."""
+        strategy, broker, schedule = self._strategy, self._broker, self._schedule
+        moves = () if schedule.bars is None else zip(self._early, self._late, schedule.bars, strict=True)
+        plain = getattr(type(broker), "get_notification", None) is MatchingBroker.get_notification
+        loop = native.Loop(
+            run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
+            following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
+            due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
+            settle=self._settle, tell=self.tell if self._news.of_changes else None,
+        )  # fmt: skip
+        return int(loop.bars(first, count))
+
+    def _work_at(self, step: int) -> None:
+        """A bar at which the broker has work."""
+        self._begin_bar(step)
+        self._busy(step, -1)
 
     def _sparse(self, waking: Sequence[int], ready: int) -> int:
         """The loop over a strategy that knows beforehand at which bars it may act; returns the last step.
@@ -453,21 +478,33 @@ class _Run:
         strategy, broker = self._strategy, self._cerebro._broker
         broker.next()
         while (order := broker.get_notification()) is not None:
-            if order.owner is None or order.owner is strategy:
-                collect(strategy, order)
-            else:
-                order.owner._addnotification(order, quicknotify=False)
+            self.deliver(order)
         if self._cerebro._event_stop:
             return
         self._arrive(step)
         self._telling = True
-        self._news.tell()
+        self.tell()
         self._telling = False
         self._call(status)
         self._tell_analyzers(status)
         strategy.clear()
 
     # ---------------------------------------------------------------- the parts of a bar
+
+    def deliver(self, order: bt.Order) -> None:
+        """A notification of the broker's reaches whom it concerns."""
+        if order.owner is None or order.owner is self._strategy:
+            collect(self._strategy, order)
+        else:
+            order.owner._addnotification(order, quicknotify=False)
+
+    def tell(self) -> None:
+        """The strategy and whoever listens are told what became of orders and trades."""
+        self._news.tell()
+
+    def after_stop(self) -> None:
+        """The strategy has had its turn at the last bar of a run that was stopped."""
+        self._tell_analyzers(-1)
 
     def _begin_bar(self, step: int, *, busy: bool = True) -> None:
         """The feeds move."""

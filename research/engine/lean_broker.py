@@ -22,7 +22,8 @@ from broker.costs import CostModel
 from research.clock import Clock
 from research.delay import Delay
 from research.engine.matching import MatchingBroker
-from research.engine.orders import ALIVE, TRAILING, book, told
+from research.engine.native import compiled
+from research.engine.orders import ALIVE, TRAILING, book
 from research.engine.quiet import QuietBars
 from research.feed import SymbolBars
 from research.simulated_broker import Commissions, SimulatedBroker, split
@@ -31,7 +32,6 @@ from risk.states import HaltState
 
 _AMPLE: Final = 1.0  # money
 _ROUNDING: Final = 1e-9  # of the money that moves; a few additions lose less than a millionth of it
-_PLAIN: Final = frozenset({bt.BuyOrder, bt.SellOrder})
 _WAITING: Final = frozenset({Order.Limit, Order.Stop, Order.StopLimit, Order.StopTrail, Order.StopTrailLimit})
 _Prices = tuple[float, float, float, float, float]  # time (day number), open, high, low, close
 _Part = tuple[float, float, float]
@@ -115,7 +115,7 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
         Returns:
             The first bar at which `next` must be called even if there is no work; kept up to date.
         """
-        self._step, self._follows = step, True
+        self._step, self._follows, self.native = step, True, compiled()
         return self._due
 
     def count_bars(self) -> None:
@@ -164,7 +164,7 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
     # ---------------------------------------------------------------- orders
 
     def _tell(self, order: Order) -> None:
-        self.notifs.append(told(order) if type(order) in _PLAIN else order.clone())
+        self.notifs.append(self._as_now(order))
 
     def _book(  # noqa: PLR0917 (as the base's)
         self, order: Order, size: float, price: float, closed: _Part, opened: _Part, profit: float, position: Position

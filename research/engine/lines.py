@@ -13,9 +13,10 @@ Only instances change their class, to a subclass made for theirs, and only until
 """
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, tzinfo
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, Final
 
 import backtrader as bt
@@ -44,10 +45,12 @@ class Clocked:
         on_release: called once when the run's objects are given back because user code moved one of them by itself
             (`data.advance()`), before that move happens; the loop has to go on as Backtrader's from there.
         times: the times of the run's bars.
+        native: the compiled module, whose reads take the place of those here; None for those here.
     """
 
-    def __init__(self, on_release: Callable[[], None], times: NaiveTimes) -> None:
+    def __init__(self, on_release: Callable[[], None], times: NaiveTimes, native: ModuleType | None = None) -> None:
         self.times = times
+        self._native = native
         self._on_release = on_release
         self._lines: list[tuple[LineBuffer, type]] = []
         self._series: list[tuple[LineSeries, type]] = []
@@ -62,7 +65,7 @@ class Clocked:
         own["_clock_now"] = clock
         own["_clocked"] = self
         line.__dict__ = own
-        line.__class__ = _clocked_line(cls)
+        line.__class__ = _clocked_line(cls, self._native)
         self._lines.append((line, cls))
 
     def follow_series(self, series: LineSeries, clock: Clock) -> None:
@@ -71,15 +74,14 @@ class Clocked:
         The lines themselves have to follow the same clock (see `follow`).
         """
         cls: type = type(series)
-        fast = _clocked_series(cls)
-        if fast is None:
+        if _watches_subclasses(cls):
             return
         own = dict(series.__dict__)
         own["_clock_now"] = clock
         own["_clocked"] = self
         own["_first_values"] = series.lines.lines[0].array
         series.__dict__ = own
-        series.__class__ = fast
+        series.__class__ = _clocked_series(cls, self._native)
         self._series.append((series, cls))
         self.name_lines(series)
 
@@ -125,23 +127,27 @@ class Clocked:
 
 def can_follow(cls: type) -> bool:
     """Whether lines of a class move as `LineBuffer` does, so that a clock can stand for their position."""
-    return _clocked_line(cls) is not None
+    return not (any(getattr(cls, name) is not getattr(LineBuffer, name) for name in _MOVES) or _watches_subclasses(cls))
 
 
 @lru_cache(maxsize=1024)
-def _clocked_line(cls: type) -> type | None:
-    if any(getattr(cls, name) is not getattr(LineBuffer, name) for name in _MOVES) or _watches_subclasses(cls):
-        return None
+def _clocked_line(cls: type, native: ModuleType | None) -> type:
+    reads = _quick_reads(_LINE_READS, native.LineReads if native else None)
     times = {name: read for name, read in _TIME_READS.items() if getattr(cls, name) is getattr(LineBuffer, name)}
-    return _subclass(cls, _LINE_READS | times | _comparisons(cls))
+    return _subclass(cls, reads | times | _comparisons(cls), native.LineReads if native else None)
 
 
 @lru_cache(maxsize=1024)
-def _clocked_series(cls: type) -> type | None:
-    if _watches_subclasses(cls):
-        return None
+def _clocked_series(cls: type, native: ModuleType | None) -> type:
     reads = {name: read for name, read in _SERIES_READS.items() if getattr(cls, name) is getattr(LineSeries, name)}
-    return _subclass(cls, reads | _ticks(cls) | _comparisons(cls))
+    reads = _quick_reads(reads, native.SeriesReads if native else None)
+    return _subclass(cls, reads | _ticks(cls) | _comparisons(cls), native.SeriesReads if native else None)
+
+
+def _quick_reads(reads: Mapping[str, Any], compiled: type | None) -> dict[str, Any]:
+    """The same reads, those that are compiled in the place of those that are not."""
+    quick = vars(compiled) if compiled else {}
+    return {name: quick.get(name, read) for name, read in reads.items()}
 
 
 def _watches_subclasses(cls: type) -> bool:
@@ -149,10 +155,14 @@ def _watches_subclasses(cls: type) -> bool:
     return hasattr(cls.__init_subclass__, "__func__")
 
 
-def _subclass(cls: type, body: dict[str, Any]) -> type:
-    """A subclass that goes by the name of its base; Backtrader's metaclasses, which register classes, are not asked."""
+def _subclass(cls: type, body: dict[str, Any], compiled: type | None) -> type:
+    """A subclass that goes by the name of its base; Backtrader's metaclasses, which register classes, are not asked.
+
+    Python calls compiled methods without a detour only where their type is among the bases.
+    """
     named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    made: type = type.__new__(type(cls), cls.__name__, (cls,), named | body)
+    bases = (cls, compiled) if compiled else (cls,)
+    made: type = type.__new__(type(cls), cls.__name__, bases, named | body)
     return made
 
 

@@ -9,6 +9,7 @@ fillers, cheating, compensation) goes through Backtrader's own methods.
 """
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
 import backtrader as bt
@@ -16,7 +17,7 @@ from backtrader.comminfo import CommInfoBase
 from backtrader.feed import AbstractDataBase
 from backtrader.order import BuyOrder, Order, SellOrder
 
-from research.engine.orders import ALIVE, PLAIN, book, makes_plainly, new_order, told
+from research.engine.orders import ALIVE, PLAIN, book, makes_plainly, new_order, session_end, told
 from research.engine.positions import Movement, moved
 
 OWN_SCHEMES: Final = frozenset({bt.CommInfoBase, bt.CommissionInfo})  # Backtrader's own, whose ways are known
@@ -37,9 +38,11 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     Attributes:
         simple: set by a subclass while `next` works on a bar that may take the shorter ways.
         usual: set by a subclass in a run where no method is replaced.
+        native: the compiled module, during a run that uses it.
     """
 
     cash: float
+    native: ModuleType | None = None
 
     def __init__(self) -> None:
         self.simple = self.usual = False
@@ -59,8 +62,9 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = _made(BuyOrder, wanted)
-        return self._send(order, oco, kwargs, check=_checksubmit)
+        if oco is None and parent is None and transmit and _checksubmit and not kwargs and self._sends_plainly(valid):
+            return self._sent(BuyOrder, wanted)
+        return self._send(self._made(BuyOrder, wanted), oco, kwargs, check=_checksubmit)
 
     def sell(  # noqa: PLR0917 (Backtrader's)
         self, owner: bt.Strategy, data: AbstractDataBase, size: float, price: float | None = None,
@@ -74,8 +78,34 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
             owner, data, size, price, plimit, exectype, valid, tradeid, None, trailamount, trailpercent, parent,
             transmit, False, histnotify,
         )  # fmt: skip
-        order = _made(SellOrder, wanted)
-        return self._send(order, oco, kwargs, check=_checksubmit)
+        if oco is None and parent is None and transmit and _checksubmit and not kwargs and self._sends_plainly(valid):
+            return self._sent(SellOrder, wanted)
+        return self._send(self._made(SellOrder, wanted), oco, kwargs, check=_checksubmit)
+
+    def _sends_plainly(self, valid: object) -> bool:
+        """Whether an order that belongs to no other may be made and sent in compiled code."""
+        return self.native is not None and self.usual and valid is None and bool(self.p.checksubmit)
+
+    def _sent(self, cls: type[Order], values: tuple[object, ...]) -> Order:
+        order: Order = self.native.send(self, cls, values, session_end)  # type: ignore[union-attr]
+        return order
+
+    def _made(self, cls: type[Order], values: tuple[object, ...]) -> Order:
+        wanted = dict(zip(_PARAMETERS, values, strict=True))
+        if not makes_plainly(wanted["valid"]):
+            return cls(**wanted)
+        if self.native is None:
+            return new_order(wanted, buys=cls is BuyOrder)
+        made: Order = self.native.new_order(cls, values, session_end)
+        return made
+
+    def _as_now(self, order: Order) -> Order:
+        """A copy to tell of."""
+        if type(order) not in PLAIN:
+            cloned: Order = order.clone()
+            return cloned
+        copy: Order = told(order) if self.native is None else self.native.told(order)
+        return copy
 
     def _send(self, order: Order, oco: Order | None, info: Mapping[str, object], *, check: bool) -> Order:
         if info:
@@ -88,12 +118,12 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         order.status, order.plen = Order.Submitted, len(order.data)
         self.submitted.append(order)
         self.orders.append(order)
-        self.notifs.append(told(order))
+        self.notifs.append(self._as_now(order))
         return order
 
     def notify(self, order: Order) -> None:
         """As Backtrader's."""
-        self.notifs.append(told(order) if type(order) in PLAIN else order.clone())
+        self.notifs.append(self._as_now(order))
 
     def get_notification(self) -> Order | None:
         """As Backtrader's."""
@@ -185,18 +215,22 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         pending = self.pending
         pending.append(None)
         while (order := pending.popleft()) is not None:
-            if order.valid and order.expire():
-                self.notify(order)
-                self._ococheck(order)
-                self._bracketize(order, cancel=True)
-            elif not order._active:
-                pending.append(order)
-            else:
-                self._try_exec(order)
-                if order.status in ALIVE:
-                    pending.append(order)
-                elif order.status == Order.Completed:
-                    self._bracketize(order)
+            self._match(order)
+
+    def _match(self, order: Order) -> None:
+        """One order's chance; it is among the pending ones afterwards if it may have more."""
+        if order.valid and order.expire():
+            self.notify(order)
+            self._ococheck(order)
+            self._bracketize(order, cancel=True)
+        elif not order._active:
+            self.pending.append(order)
+        else:
+            self._try_exec(order)
+            if order.status in ALIVE:
+                self.pending.append(order)
+            elif order.status == Order.Completed:
+                self._bracketize(order)
 
     def _try_exec(self, order: Order) -> None:
         kind, p = order.exectype, self.p
@@ -283,11 +317,6 @@ class MatchingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         order.comminfo = info
         self.notify(order)
         self._ococheck(order)
-
-
-def _made(cls: type[Order], values: tuple[object, ...]) -> Order:
-    wanted = dict(zip(_PARAMETERS, values, strict=True))
-    return new_order(wanted, buys=cls is BuyOrder) if makes_plainly(wanted["valid"]) else cls(**wanted)
 
 
 def fee(info: CommInfoBase, size: float, price: float) -> float:

@@ -38,6 +38,11 @@ class News:
         """Whether somebody wants to be told of cash and value at every bar."""
         return bool(self._of_money)
 
+    @property
+    def of_changes(self) -> bool:
+        """Whether others than the strategy want to be told of orders or trades."""
+        return bool(self._of_order or self._of_trade)
+
     def tell(self) -> None:
         """What `Strategy._notify` does with the changes that wait."""
         strategy = self._strategy

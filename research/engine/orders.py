@@ -60,7 +60,7 @@ def new_order(wanted: dict[str, Any], *, buys: bool) -> Order:
     order.executed = _order_data(remsize=size)
     if isinstance(wanted["valid"], dt.date):
         order.valid = data.date2num(wanted["valid"])
-    order.dteos = _session_end(data, now)
+    order.dteos = session_end(data, now)
     return order
 
 
@@ -85,7 +85,7 @@ def _order_data(
     return made
 
 
-def _session_end(data: AbstractDataBase, now: float) -> float:
+def session_end(data: AbstractDataBase, now: float) -> float:
     """The day number of the end of a bar's session, as the constructor of orders works it out."""
     session = data.p.sessionend
     day, parts, inside = _session_parts(session)

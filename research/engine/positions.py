@@ -4,6 +4,8 @@ Belongs here: how a position moves with an execution, and the mark. Does not bel
 """
 
 import datetime as dt
+from functools import lru_cache
+from types import ModuleType
 from typing import Final, Protocol
 
 from backtrader.feed import AbstractDataBase
@@ -57,6 +59,9 @@ class MarkedPosition(Position):  # type: ignore[misc]
     def __bool__(self) -> bool:
         return not not self.size  # noqa: SIM208 (asked at every bar; `bool()` is a call)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return object.__new__, (MarkedPosition,), vars(self)  # the class that is made for a run has no name to find
+
     def mark(self, data: AbstractDataBase) -> None:
         """Mark to the present bar of the position's feed."""
         self._price = data.close[0]
@@ -104,6 +109,16 @@ class MarkedPosition(Position):  # type: ignore[misc]
     @datetime.setter
     def datetime(self, moment: dt.datetime) -> None:
         self._moment = moment
+
+
+@lru_cache(maxsize=2)
+def marked_position(native: ModuleType | None) -> type[MarkedPosition]:
+    """The class of a run's positions: the one above, whose truth is compiled where that can be."""
+    if native is None:
+        return MarkedPosition
+    truth = native.HeldTruth
+    named = {"__module__": __name__, "__qualname__": "MarkedPosition", "__doc__": MarkedPosition.__doc__}
+    return type("MarkedPosition", (MarkedPosition, truth), {**named, "__bool__": vars(truth)["__bool__"]})
 
 
 def _moment(data: AbstractDataBase) -> dt.datetime | float:

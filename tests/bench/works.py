@@ -9,7 +9,7 @@ crossing of two averages to the next; the order-heavy one sends a bracket or a t
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,13 @@ class Work:
     name: str
     strategy: type[bt.Strategy]
     bars: Mapping[str, SymbolBars]
-    frames: Mapping[str, pd.DataFrame]
     resolution: Resolution
     cash: float
+
+    @cached_property
+    def frames(self) -> Mapping[str, pd.DataFrame]:
+        """The same bars as Backtrader takes them."""
+        return {symbol: _frame(one) for symbol, one in self.bars.items()}
 
 
 @cache
@@ -117,8 +121,7 @@ def work(name: str) -> Work:
     else:
         bars = _sample("MSFT")
     strategy = {"W3": Crossings, "orders": Brackets}.get(name, Crossing)
-    frames = {symbol: _frame(one) for symbol, one in bars.items()}
-    return Work(name, strategy, bars, frames, resolution, 1e7 if name == "W2" else 1e6)
+    return Work(name, strategy, bars, resolution, 1e7 if name == "W2" else 1e6)
 
 
 def run_vanilla(of: Work, *, stdstats: bool = True, **params: int) -> tuple[list[tuple[float, ...]], float]:

@@ -11,6 +11,8 @@ import pytest
 from research.engine.broker import FastBroker
 from research.engine.cerebro import FastCerebro
 
+pytestmark = pytest.mark.usefixtures("loop")
+
 BARS = 80
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from research.engine.cerebro import FastCerebro
 
+pytestmark = pytest.mark.usefixtures("loop")
+
 
 def frame(seed: int, bars: int = 120, *, missing: int = 0, freq: str = "B", start: str = "2001-01-01") -> pd.DataFrame:
     rng = np.random.default_rng(seed)

@@ -14,6 +14,8 @@ from tests.unit.research.engine.recording import first_difference
 from tests.unit.research.engine.scripted import carry_out
 from tests.unit.research.engine.shrinking import shrunk
 
+pytestmark = pytest.mark.usefixtures("loop")
+
 EXAMPLES = 100
 many = settings(max_examples=EXAMPLES, derandomize=True, phases=[Phase.generate], database=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -16,6 +16,8 @@ from tests.unit.research.engine.recording import Recording, first_difference
 from tests.unit.research.engine.shrinking import shrunk_by
 from tests.unit.research.scenarios import daily, prepared
 
+pytestmark = pytest.mark.usefixtures("loop")
+
 few = settings(max_examples=25, derandomize=True, phases=[Phase.generate], database=None)
 seeds = st.integers(0, 2**32 - 1)
 LIMITS_ACTED = "Limits acted, of which the kernel keeps no record."

@@ -14,6 +14,8 @@ from research.engine import Engine, replay
 from research.engine.verify import first_difference
 from tests.unit.research.scenarios import daily, flat, minutes, prepared, table, walk
 
+pytestmark = pytest.mark.usefixtures("loop")
+
 COUNT = 90
 KINDS = (
     "market", "limit", "stop", "stop_limit", "trail", "trail_limit", "close", "bracket", "oco", "flat", "cancel",

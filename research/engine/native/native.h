@@ -1,0 +1,99 @@
+/* What the sources of the module share.
+ *
+ * Belongs here: names, how attributes and clocks are read. Does not belong here: anything a run does.
+ *
+ * Every function has a counterpart in Python beside this folder, named at its head, which is the reference. Objects
+ * stay Backtrader's own; what is spared is Python's frames and lookups. No function keeps anything between calls.
+ */
+
+#ifndef BARLOOM_NATIVE_H
+#define BARLOOM_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* Attribute names, interned once: X(what C calls it, the name). */
+#define NAMES(X)                                                                                                      \
+    X(clock_now, "_clock_now") X(first_values, "_first_values") X(event_stop, "_event_stop") X(array, "array")        \
+    X(size, "size") X(stale, "stale") X(next, "next") X(append, "append") X(popleft, "popleft")                       \
+    X(price_mark, "_price") X(moment, "_moment") X(owner, "owner") X(data, "data") X(price, "price")                  \
+    X(pricelimit, "pricelimit") X(exectype, "exectype") X(valid, "valid") X(tradeid, "tradeid") X(oco, "oco")         \
+    X(trailamount, "trailamount") X(trailpercent, "trailpercent") X(parent, "parent") X(transmit, "transmit")         \
+    X(simulated, "simulated") X(histnotify, "histnotify") X(params, "params") X(p, "p") X(ref, "ref")                 \
+    X(broker, "broker") X(info, "info") X(comminfo, "comminfo") X(triggered, "triggered") X(active, "_active")        \
+    X(status, "status") X(plimit, "_plimit") X(limitoffset, "_limitoffset") X(position, "position")                   \
+    X(created, "created") X(executed, "executed") X(dteos, "dteos") X(plen, "plen") X(pannotated, "pannotated")       \
+    X(pclose, "pclose") X(exbits, "exbits") X(p1, "p1") X(p2, "p2") X(dt, "dt") X(remsize, "remsize")                 \
+    X(value, "value") X(comm, "comm") X(margin, "margin") X(pnl, "pnl") X(psize, "psize") X(pprice, "pprice")         \
+    X(closed, "closed") X(opened, "opened") X(closedvalue, "closedvalue") X(openedvalue, "openedvalue")               \
+    X(closedcomm, "closedcomm") X(openedcomm, "openedcomm") X(close, "close") X(open, "open") X(high, "high")         \
+    X(low, "low") X(datetime, "datetime") X(date2num, "date2num") X(trailadjust, "trailadjust")                       \
+    X(refbasis, "refbasis") X(lines, "lines") X(tz, "_tz") X(feed_name, "_name") X(pending, "pending")                \
+    X(submitted, "submitted") X(notifs, "notifs") X(positions, "positions") X(cash, "_cash") X(leverage, "leverage")  \
+    X(mult, "mult") X(commission, "commission") X(commtype, "_commtype") X(ocos, "_ocos") X(ocol, "_ocol")            \
+    X(children, "_pchildren") X(d_credit, "d_credit") X(int2pnl, "int2pnl") X(slip_perc, "slip_perc")                 \
+    X(slip_fixed, "slip_fixed") X(ococheck, "_ococheck") X(bracketize, "_bracketize") X(try_exec, "_try_exec")        \
+    X(fill, "_fill") X(refuse, "_refuse") X(take_children, "_take_children") X(expire, "expire") X(notify, "notify")  \
+    X(price_orig, "price_orig") X(upopened, "upopened") X(upclosed, "upclosed") X(orders_pending, "_orderspending")   \
+    X(trades_pending, "_tradespending") X(orders, "_orders") X(sent_orders, "orders") X(trades, "_trades")            \
+    X(compensate, "_compensate") X(isclosed, "isclosed") X(justopened, "justopened") X(isopen, "isopen")              \
+    X(baropen, "baropen") X(dtopen, "dtopen") X(barclose, "barclose") X(dtclose, "dtclose") X(barlen, "barlen")       \
+    X(history, "history") X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")      \
+    X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__")            \
+    X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(tell, "tell") X(clear, "clear")        \
+    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
+
+#define DECLARE(field, text) extern PyObject *name_##field;
+NAMES(DECLARE)
+#undef DECLARE
+
+extern PyTypeObject *array_type; /* array.array */
+extern PyTypeObject *held_type;  /* HeldTruth, of the positions of a run */
+
+/* The attributes of an object that keeps them in a dictionary; borrowed, NULL with an error if it has none. */
+static inline PyObject *
+attributes(PyObject *self)
+{
+    PyObject **found = _PyObject_GetDictPtr(self);
+    if (found == NULL || *found == NULL) {
+        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attributes", Py_TYPE(self)->tp_name);
+        return NULL;
+    }
+    return *found;
+}
+
+/* One of these attributes; borrowed, NULL with an error if it is missing. */
+static inline PyObject *
+attribute(PyObject *own, PyObject *name)
+{
+    PyObject *value = PyDict_GetItemWithError(own, name);
+    if (value == NULL && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_AttributeError, name);
+    return value;
+}
+
+/* The bar that a clock, a list of one integer, stands at; -2 with an error set if it is none. */
+static inline Py_ssize_t
+clock_read(PyObject *clock)
+{
+    if (!PyList_CheckExact(clock) || PyList_GET_SIZE(clock) < 1) {
+        PyErr_SetString(PyExc_TypeError, "a clock is a list of one integer");
+        return -2;
+    }
+    return PyLong_AsSsize_t(PyList_GET_ITEM(clock, 0));
+}
+
+static inline int
+clock_set(PyObject *clock, PyObject *bar)
+{
+    return PyList_SetItem(clock, 0, Py_NewRef(bar));
+}
+
+PyTypeObject *type_of(const char *module, const char *name);
+int add_reads(PyObject *module);
+int add_loop(PyObject *module);
+int add_orders(PyObject *module);
+int add_matching(PyObject *module);
+int add_trades(PyObject *module);
+
+#endif

@@ -1,0 +1,436 @@
+/* Orders made, copied and booked.
+ *
+ * Belongs here: making an order as Backtrader's constructor does, copying it as its `clone` does, booking an execution.
+ * Does not belong here: when an order executes (see matching.c). The reference is research/engine/orders.py.
+ *
+ * An object's attributes are a copy of a dictionary that has them all, in Backtrader's order, with the values changed.
+ */
+
+#include "orders.h"
+
+static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
+static PyObject *order_base, *info_type;
+static PyObject *wanted_names;                               /* the parameters, in the order of their values */
+static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
+static PyObject *zero, *minus_infinity, *infinity;
+
+#if PY_VERSION_HEX < 0x030D0000
+
+/* An object that gets the room for its first attributes only when it needs it: it will have a dictionary instead. */
+static PyObject *
+bare_object(PyTypeObject *type, PyObject *own)
+{
+    PyObject *made = PyObject_GC_New(PyObject, type);
+    if (made == NULL)
+        return NULL;
+    memset(made + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    if (PyObject_GenericSetDict(made, own, NULL)) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    PyObject_GC_Track(made);
+    return made;
+}
+
+#else
+
+/* That room is part of the object. */
+static PyObject *
+bare_object(PyTypeObject *type, PyObject *own)
+{
+    PyObject *made = type->tp_alloc(type, 0);
+    if (made != NULL && PyObject_SetAttr(made, name_dict, own))
+        Py_CLEAR(made);
+    return made;
+}
+
+#endif
+
+/* An object of a type, with these attributes; steals them. */
+PyObject *
+object_with(PyTypeObject *type, PyObject *own)
+{
+    if (own == NULL)
+        return NULL;
+    PyObject *made = bare_object(type, own);
+    Py_DECREF(own);
+    return made;
+}
+
+/* An object that the garbage collector need not look at, because it leads to numbers only; steals it.
+ *
+ * A record that a strategy hangs something of its own on, which leads back to it, is then never freed: a third of what
+ * the collector would look at in a run, for a cycle that nobody makes.
+ */
+static PyObject *
+leaf(PyObject *made)
+{
+    if (made != NULL)
+        PyObject_GC_UnTrack(made);
+    return made;
+}
+
+/* A record with these attributes; steals them. */
+static PyObject *
+record_with(PyObject *own)
+{
+    return leaf(object_with(data_type, leaf(own)));
+}
+
+int
+is_plain_order(PyObject *order)
+{
+    return Py_IS_TYPE(order, buy_type) || Py_IS_TYPE(order, sell_type);
+}
+
+/* ---------------------------------------------------------------- telling */
+
+/* What `order.executed.clone()` gives; moves the marks of what was told. */
+static PyObject *
+executed_copy(PyObject *executed)
+{
+    PyObject *own = attributes(executed), *told, *bits;
+    if (own == NULL || (told = attribute(own, name_p2)) == NULL || (bits = attribute(own, name_exbits)) == NULL)
+        return NULL;
+    Py_ssize_t count = PyObject_Size(bits);
+    if (count < 0 || PyDict_SetItem(own, name_p1, told) || number_set(own, name_p2, whole(count)))
+        return NULL;
+    return record_with(PyDict_Copy(own));
+}
+
+/* orders.told */
+PyObject *
+tell(PyObject *order, PyObject *own)
+{
+    PyObject *executed = attribute(own, name_executed);
+    PyObject *copied = executed == NULL ? NULL : executed_copy(executed);
+    PyObject *copy = copied == NULL ? NULL : PyDict_Copy(own);
+    if (copy != NULL && PyDict_SetItem(copy, name_executed, copied))
+        Py_CLEAR(copy);
+    Py_XDECREF(copied);
+    return object_with(Py_TYPE(order), copy);
+}
+
+static PyObject *
+told(PyObject *Py_UNUSED(module), PyObject *order)
+{
+    PyObject *own = attributes(order);
+    return own == NULL ? NULL : tell(order, own);
+}
+
+/* ---------------------------------------------------------------- booking */
+
+/* What the record becomes; 0 where a number is strange, and nothing has been changed. */
+int
+book_ahead(Execution *one, PyObject *own)
+{
+    Number size = number_in(own, name_size), before = product(size, number_in(own, name_price));
+    one->done_left = difference(number_in(own, name_remsize), one->size);
+    one->done_size = sum(size, one->size);
+    one->done_price = quotient(sum(before, product(one->size, one->price)), one->done_size);
+    one->done_value = sum(number_in(own, name_value), sum(one->closed.value, one->opened.value));
+    one->done_fee = sum(number_in(own, name_comm), sum(one->closed.fee, one->opened.fee));
+    one->done_profit = sum(number_in(own, name_pnl), one->profit);
+    Number all[] = {one->done_left, one->done_size, one->done_price, one->done_value, one->done_fee, one->done_profit};
+    for (size_t number = 0; number < sizeof all / sizeof *all; number++)
+        if (all[number].kind == STRANGE)
+            return 0;
+    return 1;
+}
+
+static PyObject *
+execution_bit(Execution *one)
+{
+    PyObject *own = PyDict_Copy(bit_template);
+    if (own == NULL)
+        return NULL;
+    Part *closed = &one->closed, *opened = &one->opened;
+    if (PyDict_SetItem(own, name_dt, one->time) || number_set(own, name_size, one->size) ||
+        number_set(own, name_price, one->price) || number_set(own, name_closed, closed->size) ||
+        number_set(own, name_opened, opened->size) || number_set(own, name_closedvalue, closed->value) ||
+        number_set(own, name_openedvalue, opened->value) || number_set(own, name_closedcomm, closed->fee) ||
+        number_set(own, name_openedcomm, opened->fee) ||
+        number_set(own, name_value, sum(closed->value, opened->value)) ||
+        number_set(own, name_comm, sum(closed->fee, opened->fee)) || number_set(own, name_pnl, one->profit) ||
+        number_set(own, name_psize, one->held) || number_set(own, name_pprice, one->average))
+        Py_CLEAR(own);
+    return leaf(object_with(bit_type, own));
+}
+
+/* Book an execution that was looked at ahead into the attributes of a record; -1 with an error set. */
+int
+book(Execution *one, PyObject *own)
+{
+    PyObject *bits = attribute(own, name_exbits), *bit = bits == NULL ? NULL : execution_bit(one);
+    if (bit == NULL)
+        return -1;
+    PyObject *done = PyObject_CallMethodOneArg(bits, name_append, bit);
+    Py_DECREF(bit);
+    Py_XDECREF(done);
+    if (done == NULL)
+        return -1;
+    return number_set(own, name_remsize, one->done_left) || PyDict_SetItem(own, name_dt, one->time) ||
+                   number_set(own, name_size, one->done_size) || number_set(own, name_price, one->done_price) ||
+                   number_set(own, name_value, one->done_value) || number_set(own, name_comm, one->done_fee) ||
+                   number_set(own, name_pnl, one->done_profit) || number_set(own, name_psize, one->held) ||
+                   number_set(own, name_pprice, one->average) || PyDict_SetItem(own, name_margin, one->margin)
+               ? -1
+               : 0;
+}
+
+/* ---------------------------------------------------------------- making */
+
+/* The present value of one of a feed's lines. */
+static PyObject *
+present(PyObject *data, PyObject *name)
+{
+    PyObject *line = PyObject_GetAttr(data, name);
+    PyObject *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    Py_XDECREF(line);
+    return value;
+}
+
+/* orders._order_data with nothing but what it begins with. */
+static PyObject *
+new_data(void)
+{
+    PyObject *own = PyDict_Copy(data_template), *bits = leaf(PyObject_CallNoArgs((PyObject *)deque_type));
+    if (own != NULL && (bits == NULL || PyDict_SetItem(own, name_exbits, bits)))
+        Py_CLEAR(own);
+    Py_XDECREF(bits);
+    return own;
+}
+
+/* The record of what was wanted. */
+static PyObject *
+created(PyObject *wanted, PyObject *size, PyObject *now, PyObject *close)
+{
+    PyObject *price = attribute(wanted, name_price), *limit = attribute(wanted, name_pricelimit), *own = new_data();
+    int priced = own == NULL || price == NULL ? -1 : PyObject_IsTrue(price);
+    int limited = own == NULL || limit == NULL ? -1 : PyObject_IsTrue(limit);
+    if (priced < 0 || limited < 0) {
+        Py_XDECREF(own);
+        return NULL;
+    }
+    PyObject *given = priced || limited ? price : close; /* the constructor's, then the record's own rules */
+    int first = priced || limited ? priced : PyObject_IsTrue(close);
+    if (first < 0 || PyDict_SetItem(own, name_dt, now) || PyDict_SetItem(own, name_size, size) ||
+        PyDict_SetItem(own, name_pclose, close) ||
+        PyDict_SetItem(own, name_price, limited && !first ? limit : given) ||
+        PyDict_SetItem(own, name_pricelimit, limited ? limit : given) ||
+        PyDict_SetItem(own, name_plimit, limit) ||
+        PyDict_SetItem(own, name_trailamount, attribute(wanted, name_trailamount)) ||
+        PyDict_SetItem(own, name_trailpercent, attribute(wanted, name_trailpercent))) {
+        Py_DECREF(own);
+        return NULL;
+    }
+    return record_with(own);
+}
+
+/* The record of what was done: nothing yet. */
+static PyObject *
+executed(PyObject *size)
+{
+    PyObject *own = new_data();
+    if (own != NULL && PyDict_SetItem(own, name_remsize, size))
+        Py_CLEAR(own);
+    return record_with(own);
+}
+
+/* Set an attribute to a value that is given away; -1 with an error set, also where the value is missing. */
+static int
+set_new(PyObject *own, PyObject *name, PyObject *value)
+{
+    int failed = value == NULL || PyDict_SetItem(own, name, value);
+    Py_XDECREF(value);
+    return failed ? -1 : 0;
+}
+
+/* The parameters by name. */
+static PyObject *
+named(PyObject *values)
+{
+    PyObject *wanted = PyDict_Copy(wanted_template);
+    for (Py_ssize_t number = 0; wanted != NULL && number < PyTuple_GET_SIZE(wanted_names); number++)
+        if (PyDict_SetItem(wanted, PyTuple_GET_ITEM(wanted_names, number), PyTuple_GET_ITEM(values, number)))
+            Py_CLEAR(wanted);
+    return wanted;
+}
+
+/* The parameters as an object, as Backtrader keeps them. */
+static PyObject *
+params_of(PyTypeObject *type, PyObject *wanted)
+{
+    PyObject *kind = PyObject_GetAttr((PyObject *)type, name_params);
+    PyObject *made = kind == NULL ? NULL : object_with((PyTypeObject *)kind, Py_NewRef(wanted));
+    Py_XDECREF(kind);
+    return made;
+}
+
+/* orders._begin_to_trail */
+static int
+begin_to_trail(PyObject *order, PyObject *own, int buys)
+{
+    PyObject *made = attributes(attribute(own, name_created));
+    if (made == NULL)
+        return -1;
+    PyObject *price = Py_NewRef(attribute(made, name_price));
+    PyObject *offset = PyNumber_Subtract(price, attribute(made, name_pricelimit));
+    PyObject *done = NULL;
+    if (set_new(own, name_limitoffset, offset) == 0 &&
+        PyDict_SetItem(made, name_price, buys ? infinity : minus_infinity) == 0)
+        done = PyObject_CallMethodOneArg(order, name_trailadjust, price);
+    Py_DECREF(price);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* What of an order's attributes follows from its parameters and the present bar; -1 with an error set. */
+static int
+complete(PyObject *own, PyObject *wanted, PyObject *size, PyObject *data)
+{
+    PyObject *kind = attribute(wanted, name_exectype), *close = present(data, name_close);
+    PyObject *now = close == NULL ? NULL : present(data, name_datetime);
+    int failed = now == NULL || PyDict_SetItem(own, name_plimit, attribute(wanted, name_pricelimit)) ||
+                 PyDict_SetItem(own, name_exectype, kind == Py_None ? zero : kind) ||
+                 PyDict_SetItem(own, name_size, size) ||
+                 PyDict_SetItem(own, name_active, attribute(wanted, name_parent) == Py_None ? Py_True : Py_False) ||
+                 set_new(own, name_info, PyObject_CallNoArgs(info_type)) ||
+                 set_new(own, name_created, created(wanted, size, now, close)) ||
+                 set_new(own, name_executed, executed(size));
+    Py_XDECREF(close);
+    Py_XDECREF(now);
+    return failed ? -1 : 0;
+}
+
+/* What is left once the order is an object: the trailing price, the time until which it is good, the session's end. */
+static int
+finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
+{
+    Number kind = number_in(own, name_exectype);
+    int trails = kind.kind == WHOLE && (kind.whole == STOP_TRAIL || kind.whole == STOP_TRAIL_LIMIT);
+    if (trails && begin_to_trail(order, own, Py_IS_TYPE(order, buy_type)))
+        return -1;
+    PyObject *valid = attribute(own, name_valid);
+    if (valid != Py_None && !PyFloat_Check(valid) && !PyLong_Check(valid) &&
+        set_new(own, name_valid, PyObject_CallMethodOneArg(data, name_date2num, valid)))
+        return -1;
+    PyObject *now = attribute(attributes(attribute(own, name_created)), name_dt);
+    PyObject *end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
+    return set_new(own, name_dteos, end);
+}
+
+/* The next reference, from the counter that all orders share. */
+static PyObject *
+next_reference(void)
+{
+    PyObject *counter = PyObject_GetAttr(order_base, name_refbasis);
+    PyObject *reference = counter == NULL ? NULL : PyIter_Next(counter);
+    Py_XDECREF(counter);
+    return reference;
+}
+
+static PyObject *
+order_of(PyTypeObject *type, PyObject *wanted, PyObject *session_end)
+{
+    PyObject *own = PyDict_Copy(order_template);
+    PyObject *data = attribute(wanted, name_data), *given = attribute(wanted, name_size);
+    PyObject *size = NULL, *params = params_of(type, wanted), *order = NULL;
+    if (own == NULL || params == NULL || PyDict_SetItem(own, name_params, params) ||
+        PyDict_SetItem(own, name_p, params) || set_new(own, name_ref, next_reference()) ||
+        PyDict_SetItem(own, name_data, data) || PyDict_SetItem(own, name_valid, attribute(wanted, name_valid)))
+        goto end;
+    size = type == buy_type ? Py_NewRef(given) : PyNumber_Negative(given);
+    if (size == NULL || complete(own, wanted, size, data))
+        goto end;
+    order = object_with(type, Py_NewRef(own));
+    if (order != NULL && finish(order, own, data, session_end))
+        Py_CLEAR(order);
+end:
+    Py_XDECREF(own);
+    Py_XDECREF(params);
+    Py_XDECREF(size);
+    return order;
+}
+
+/* orders.new_order, of a type and the values of all parameters */
+PyObject *
+new_order(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyTypeObject *type;
+    PyObject *values, *session_end;
+    if (!PyArg_ParseTuple(args, "O!O!O:new_order", &PyType_Type, &type, &PyTuple_Type, &values, &session_end))
+        return NULL;
+    if (PyTuple_GET_SIZE(values) != PyTuple_GET_SIZE(wanted_names) || (type != buy_type && type != sell_type)) {
+        PyErr_SetString(PyExc_TypeError, "an order is made of one of two types and all its parameters");
+        return NULL;
+    }
+    PyObject *wanted = named(values);
+    PyObject *order = wanted == NULL ? NULL : order_of(type, wanted, session_end);
+    Py_XDECREF(wanted);
+    return order;
+}
+
+/* ---------------------------------------------------------------- setting up */
+
+static PyMethodDef functions[] = {
+    {"told", told, METH_O, "told(order)\n--\n\nWhat `order.clone()` gives."},
+    {"new_order", new_order, METH_VARARGS, "new_order(type, values, session_end)\n--\n\nWhat the constructor makes."},
+    {NULL},
+};
+
+static int
+make_templates(void)
+{
+    zero = PyLong_FromLong(0);
+    infinity = PyFloat_FromDouble(Py_HUGE_VAL);
+    minus_infinity = PyFloat_FromDouble(-Py_HUGE_VAL);
+    wanted_names = Py_BuildValue("(OOOOOOOOOOOOOOO)", name_owner, name_data, name_size, name_price, name_pricelimit,
+                                 name_exectype, name_valid, name_tradeid, name_oco, name_trailamount,
+                                 name_trailpercent, name_parent, name_transmit, name_simulated, name_histnotify);
+    data_template = Py_BuildValue(
+        "{OdOOOiOiOOOiOiOdOdOdOdOdOdOdOOOdOiOi}", name_pclose, 0.0, name_exbits, Py_None, name_p1, 0, name_p2, 0,
+        name_dt, Py_None, name_size, 0, name_remsize, 0, name_price, 0.0, name_pricelimit, 0.0, name_trailamount, 0.0,
+        name_trailpercent, 0.0, name_plimit, 0.0, name_value, 0.0, name_comm, 0.0, name_margin, Py_None, name_pnl,
+        0.0, name_psize, 0, name_pprice, 0);
+    bit_template = Py_BuildValue(
+        "{OOOiOdOiOiOdOdOdOdOdOdOdOiOi}", name_dt, Py_None, name_size, 0, name_price, 0.0, name_closed, 0,
+        name_opened, 0, name_closedvalue, 0.0, name_openedvalue, 0.0, name_closedcomm, 0.0, name_openedcomm, 0.0,
+        name_value, 0.0,
+        name_comm, 0.0, name_pnl, 0.0, name_psize, 0, name_pprice, 0);
+    wanted_template = PyDict_New();
+    for (Py_ssize_t number = 0; wanted_names && wanted_template && number < PyTuple_GET_SIZE(wanted_names); number++)
+        PyDict_SetItem(wanted_template, PyTuple_GET_ITEM(wanted_names, number), Py_None);
+    return wanted_names && wanted_template && data_template && bit_template ? 0 : -1;
+}
+
+/* No more attributes than make, with two to come, a dictionary of half the size: those that every order gets, and two
+ * parameters that are read at every bar. Backtrader finds the others among the parameters. */
+static int
+make_order_template(void)
+{
+    order_template = Py_BuildValue(
+        "{OOOOOOOOOOOOOOOOOOOOOiOOOOOOOdOiOOOOOO}", name_data, Py_None, name_valid, Py_None, name_params, Py_None,
+        name_p, Py_None, name_ref, Py_None, name_broker, Py_None, name_info, Py_None, name_comminfo, Py_None,
+        name_triggered,
+        Py_False, name_active, Py_None, name_status, CREATED, name_plimit, Py_None, name_exectype, Py_None, name_size,
+        Py_None, name_limitoffset, 0.0, name_position, 0, name_created, Py_None, name_executed, Py_None, name_dteos,
+        Py_None);
+    int failed = order_template == NULL;
+    return failed || !zero || !infinity || !minus_infinity ? -1 : 0;
+}
+
+int
+add_orders(PyObject *module)
+{
+    data_type = type_of("backtrader.order", "OrderData");
+    bit_type = type_of("backtrader.order", "OrderExecutionBit");
+    buy_type = type_of("backtrader.order", "BuyOrder");
+    sell_type = type_of("backtrader.order", "SellOrder");
+    deque_type = type_of("collections", "deque");
+    order_base = (PyObject *)type_of("backtrader.order", "OrderBase");
+    info_type = (PyObject *)type_of("backtrader.utils", "AutoOrderedDict");
+    if (!data_type || !bit_type || !buy_type || !sell_type || !deque_type || !order_base || !info_type)
+        return -1;
+    return make_templates() || make_order_template() || PyModule_AddFunctions(module, functions) ? -1 : 0;
+}

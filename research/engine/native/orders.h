@@ -1,0 +1,57 @@
+/* Orders made, copied and booked.
+ *
+ * Belongs here: what the other sources ask of orders.c. Does not belong here: numbers, names (see their headers).
+ */
+
+#ifndef BARLOOM_ORDERS_H
+#define BARLOOM_ORDERS_H
+
+#include "numbers.h"
+
+enum { CREATED, SUBMITTED, ACCEPTED, PARTIAL, COMPLETED, CANCELED, EXPIRED, MARGIN, REJECTED };
+enum { MARKET, CLOSE, LIMIT, STOP, STOP_LIMIT, STOP_TRAIL, STOP_TRAIL_LIMIT, HISTORICAL };
+
+/* What of an execution opens or closes a position. */
+typedef struct {
+    Number size, value, fee;
+} Part;
+
+/* One execution and what the order's record of executions becomes by it. */
+typedef struct {
+    Number size, price, profit, held, average; /* the last two: the position afterwards */
+    Part closed, opened;
+    PyObject *time, *margin; /* borrowed */
+    Number done_left, done_size, done_price, done_value, done_fee, done_profit;
+} Execution;
+
+/* A parameter of an order, which may be among its own attributes or among its parameters only; borrowed. */
+static inline PyObject *
+parameter(PyObject *own, PyObject *name)
+{
+    PyObject *value = PyDict_GetItemWithError(own, name);
+    if (value != NULL || PyErr_Occurred())
+        return value;
+    PyObject *params = attribute(own, name_p);
+    PyObject *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
+    Py_XDECREF(given); /* the parameters keep it */
+    return given;
+}
+
+/* The same of an order that is not to get a dictionary by being asked; a new reference. */
+static inline PyObject *
+parameter_of(PyObject *order, PyObject *name)
+{
+    PyObject *params = PyObject_GetAttr(order, name_p), *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
+    Py_XDECREF(params);
+    return given;
+}
+
+PyObject *object_with(PyTypeObject *type, PyObject *own);
+PyObject *new_order(PyObject *module, PyObject *args);
+int is_plain_order(PyObject *order);
+PyObject *tell(PyObject *order, PyObject *own);
+int book_ahead(Execution *one, PyObject *own);
+int book(Execution *one, PyObject *own);
+int collect(PyObject *strategy, PyObject *order); /* trades.c */
+
+#endif
