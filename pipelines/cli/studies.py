@@ -95,10 +95,13 @@ def optimize(
 def check_study(specification: "StudySpecification") -> None:
     """Refuse a study whose strategy, parameters or space cannot be, before anything is written or downloaded."""
     from research.engine import strategy_of
+    from research.errors import StudyError
     from research.study import SearchSpace
 
     strategy, _ = strategy_of(specification.experiment)
-    SearchSpace.of(strategy, specification.experiment.params, specification.space)
+    space = SearchSpace.of(strategy, specification.experiment.params, specification.space)
+    if space.size() is not None and next(space.points(), None) is None:
+        raise StudyError("space: every point is forbidden by a constraint.")
 
 
 def run_study_here(

@@ -28,6 +28,8 @@ _TAGS = ("project", "asset_class", "strategy_family", "team", "status")
 _OF_EXPERIMENT = ("strategy", "start", "end", "cash", "resolution", "benchmark", "adjust")
 _OF_PENALTIES = ("min_trades", "max_drawdown", "max_turnover")
 _OF_STUDY = ("sampler", "n_trials", "seed", "engine", "folds", "pruner", "hold_out", "timeout", "trial_timeout")
+_HOW_FAR = frozenset({"n_trials", "exhaustive_up_to", "timeout", "trial_timeout", "engine"})
+"""What may differ between two commands of one study."""
 
 
 def _told(text: str) -> Parameter:
@@ -143,7 +145,7 @@ class StudyOptions:
 def _name_of(document: Mapping[str, Any]) -> str:
     """Strategy, symbols and a hash of everything asked: the same command goes on with the same study."""
     experiment = document["experiment"]
-    asked = {key: value for key, value in document.items() if key not in {"n_trials", "timeout", "trial_timeout"}}
+    asked = {key: value for key, value in document.items() if key not in _HOW_FAR}
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
     symbols = "-".join(experiment["symbols"])
     readable = f"{experiment['strategy'].rsplit('.', 1)[-1]}-{symbols}"

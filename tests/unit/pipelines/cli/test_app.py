@@ -45,7 +45,7 @@ def _empty_project(tmp_path, monkeypatch):
         (GRID + "sma_short:9-5", "sma_short: '9-5' holds no value."),
         (GRID + "sma_shrt:5-9", "Did you mean sma_short?"),
         (GRID + "sma_short:0-9", "sma_short must be between 1 and 1000, not 0."),
-        (GRID + "sma_short:50-60,sma_long:40-45", "every combination is forbidden"),
+        (GRID + "sma_short:50-60,sma_long:40-45", "space: every point is forbidden by a constraint."),
         (GRID + "sma_short:5-9 --metric sharp_ratio", "did you mean sharpe_ratio"),
         (GRID + "sma_short:5-9 --top 0", "top: 0 must be at least 1."),
         ("check-lookahead --experiment none.yaml", "none.yaml cannot be read"),

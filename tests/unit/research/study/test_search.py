@@ -237,8 +237,7 @@ def test_a_study_runs_on_the_engine_it_names_and_says_why():
 
 def test_the_kernel_asked_for_by_name_refuses_what_it_cannot_run():
     spec = specification(
-        engine="kernel", experiment={"strategy": "strategies.momentum.DualMomentum"},
-        space={"lookback": {"type": "int", "low": 4, "high": 12}},
+        strategy=ROTATION, engine="kernel", space={"lookback": {"type": "int", "low": 4, "high": 12}},
     )  # fmt: skip
-    with pytest.raises(StudyError, match="engine: kernel cannot run .*: DualMomentum decides bar by bar"):
+    with pytest.raises(StudyError, match=r"engine: kernel cannot run .*: DualMomentum decides bar by bar"):
         Evaluator(prepared(spec, 300), spec)
