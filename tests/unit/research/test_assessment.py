@@ -98,6 +98,7 @@ def test_trials_that_are_all_the_same_prove_nothing(tmp_path):
     )
     finished(tmp_path, spec, bars)
     found = by_check(assess(load_study(tmp_path, "demo"), bars, now=MOMENT))
-    assert found["overfitting_probability"].severity is Severity.UNKNOWN
-    with pytest.raises(RefusedError, match="overfitting_probability unknown"):
+    assert (found["parameters_read"].severity, found["parameters_read"].measured) == (Severity.ERROR, 1.0)
+    assert found["overfitting"].measured == 0.5
+    with pytest.raises(RefusedError, match="parameters_read failed"):
         promote(load_study(tmp_path, "demo"), experiments_dir=tmp_path / "experiments")
