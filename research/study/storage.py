@@ -205,10 +205,11 @@ class PostgresStore:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
         try:
-            self._storage = optuna.storages.RDBStorage(psycopg2_url(url), engine_kwargs=options)
-            study = optuna.create_study(
-                storage=self._storage, study_name=name, directions=ways(directions), load_if_exists=True
-            )
+            with _alone(url, options):  # two processes that both make the tables, or the study, fail in each other
+                self._storage = optuna.storages.RDBStorage(psycopg2_url(url), engine_kwargs=options)
+                study = optuna.create_study(
+                    storage=self._storage, study_name=name, directions=ways(directions), load_if_exists=True
+                )
         except (OperationalError, optuna.exceptions.StorageInternalError) as error:
             reason = str(error.__cause__ or error).split("\n", maxsplit=1)[0]
             raise StudyError(f"storage: the database cannot be reached ({reason}).") from None
@@ -478,6 +479,20 @@ def _iso(moment: datetime | None) -> str | None:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+@contextlib.contextmanager
+def _alone(url: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """One process at a time makes tables and studies in a database."""
+    from sqlalchemy import create_engine, text  # noqa: PLC0415
+
+    engine = create_engine(psycopg2_url(url), **options)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _lock_number("barloom-tables")})
+            yield
+    finally:
+        engine.dispose()  # which ends the session, and with it the lock
 
 
 def _lock_number(text: str) -> int:

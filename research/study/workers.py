@@ -7,7 +7,6 @@ what a trial is (see `evaluate`), which are run (see `sampling`).
 import multiprocessing
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from research.study.outcome import StudyTrial
 from research.study.specification import StudySpecification
 from warehouse.calendar import get_calendar
 
-_CONNECT_SECONDS = 30
-_SENDINGS = 5
 _ONE_AT_A_TIME = threading.Lock()
 """Runs share random seeds and working memory of their process: threads of one worker take turns."""
 
@@ -109,44 +106,6 @@ class PoolWorkers:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-class ClusterWorkers:
-    """The workers of a Dask scheduler, which replaces lost ones by itself."""
-
-    replaceable = False
-
-    def __init__(self, client: Any, parcel: Parcel) -> None:  # noqa: ANN401 (Dask has no types)
-        self.count = max(1, sum(client.nthreads().values()))
-        self._executor = client.get_executor(pure=False, retries=2)
-        # the bytes go to each worker once, whatever the number of parts, and stay while this is referred to
-        self._parcel = _scattered(client, parcel.with_content())
-
-    def submit(self, job: Job, points: Points, bounds: Bounds) -> "Future[list[StudyTrial]]":
-        """Start on some points."""
-        future: Future[list[StudyTrial]] = self._executor.submit(run_points, job, self._parcel, points, bounds)
-        return future
-
-    def replace(self) -> None:
-        """Dask has tried other workers already."""
-        raise StudyError("cluster: the workers that took a trial were lost; are they short of memory?")
-
-    def abandon(self) -> None:
-        """What runs, runs on for nothing; what waits is cancelled with its future."""
-
-
-def _scattered(client: Any, parcel: Parcel) -> Any:  # noqa: ANN401 (Dask has no types)
-    """The bars on every worker; one that is lost meanwhile is replaced by its nanny, and gets them too.
-
-    Raises:
-        StudyError: workers are lost again and again.
-    """
-    for attempt in range(_SENDINGS):
-        try:
-            return client.scatter(parcel, broadcast=True, hash=True)
-        except OSError:  # of a connection that was closed
-            time.sleep(attempt + 1)
-    raise StudyError(f"cluster: a worker was lost each of {_SENDINGS} times that the bars were sent.")
-
-
 @contextmanager
 def pool_workers(count: int, parcel: Parcel) -> Iterator[PoolWorkers]:
     """Processes that are gone afterwards; at once when the block is left by an exception."""
@@ -160,30 +119,26 @@ def pool_workers(count: int, parcel: Parcel) -> Iterator[PoolWorkers]:
 
 
 @contextmanager
-def cluster_workers(address: str, parcel: Parcel) -> Iterator[ClusterWorkers]:
+def cluster_workers(address: str, parcel: Parcel) -> Iterator[Workers]:
     """The workers of the scheduler at an address such as `tcp://host:8786`.
 
     Raises:
         StudyError: there is no scheduler, or it has no worker.
     """
     try:
-        import distributed  # noqa: PLC0415 (an optional package, and a slow one)
+        from research.study import cluster  # noqa: PLC0415 (an optional package, and a slow one)
     except ImportError:
         raise StudyError(f"cluster: {address} needs the package distributed.") from None
-    try:
-        client: Any = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cluster: there is no scheduler at {address!r} ({error}).") from None
-    with client:
-        if not client.nthreads():
-            raise StudyError(f"cluster: the scheduler at {address} has no worker.")
-        yield ClusterWorkers(client, parcel)
+    with cluster.workers_at(address, parcel) as workers:
+        yield workers
 
 
 def given_workers(executor: Executor, count: int, parcel: Parcel) -> Workers:
     """An executor that somebody else has started; one of Dask's gets the bars as bytes."""
     client = getattr(executor, "_client", None)
     if client is not None and type(executor).__module__.startswith("distributed"):
+        from research.study.cluster import ClusterWorkers  # noqa: PLC0415 (see `cluster_workers`)
+
         return ClusterWorkers(client, parcel)
     return GivenWorkers(executor, count, parcel)
 

@@ -69,6 +69,6 @@ def test_a_worker_that_is_killed_loses_nothing(folder, cluster):
 
 
 def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("research.study.workers._CONNECT_SECONDS", 2)
+    monkeypatch.setattr("research.study.cluster._CONNECT_SECONDS", 2)
     with pytest.raises(StudyError, match="cluster: there is no scheduler at"):
         run_study(specification(), bars(), results=tmp_path, cluster="tcp://127.0.0.1:1")
