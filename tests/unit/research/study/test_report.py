@@ -13,7 +13,7 @@ from research.study.report_view import Curve, StudyView, TrialView, read_finding
 
 FINDINGS = {
     "findings": [
-        {"check": "too_few_trades", "severity": "pass", "measured": 33, "threshold": 30, "sentence": "It has 33 trades."},
+        {"check": "too_few_trades", "severity": "pass", "measured": 33, "threshold": 30, "sentence": "33 trades."},
         {
             "check": "deflated_sharpe_ratio", "severity": "warn", "measured": 0.81, "threshold": 0.95,
             "sentence": "It is not told apart from luck <i>yet</i>.",
