@@ -36,6 +36,7 @@ unit: $(INSTALLED) ## only the fast part of the suite
 soak: $(INSTALLED) ## random runs on every engine for ten minutes, then the whole grid of the crossover
 	@$(BIN)/python tests/soak --minutes 10
 	@$(BIN)/python tests/soak --grid
+	@$(BIN)/python tests/soak --calibration
 
 lint: $(INSTALLED) ## formatting, style, types, import directions
 	@$(BIN)/ruff format --check .

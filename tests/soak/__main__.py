@@ -6,6 +6,7 @@ cases and comparing runs (see `tests/unit/research/engine`).
     python tests/soak --minutes 30 --seed 1      random runs for half an hour
     python tests/soak --grid                     all 1,820 points of the grid on Apple, on three engines
     python tests/soak --kind cases --only 12345  one seed again, made as small as possible
+    python tests/soak --calibration              how often the statistics of studies pass noise and an edge
 """
 
 import argparse
@@ -134,6 +135,33 @@ def grid() -> int:
     return differing
 
 
+CALIBRATIONS = ((0.0, True), (0.0, False), (1.0, False), (1.5, False), (2.0, False))
+"""Annual Sharpe ratio of one trial of fifty, and whether volatility is calm."""
+
+
+def calibrated(edge: float, calm: bool, seeds: range) -> dict[str, float]:  # noqa: FBT001 (mapped over)
+    """Rates over some seeds."""
+    see_the_tests()
+    from dataclasses import asdict
+
+    from tests.unit.research.overfitting.calibration import rates
+
+    return asdict(rates(seeds, edge=edge, calm=calm, samples=500))
+
+
+def calibration(count: int = 200) -> None:
+    """A line for each kind of made-up returns: how often each statistic passes."""
+    cores = os.cpu_count() or 1
+    parts = [range(at, count, cores) for at in range(cores)]
+    with ProcessPoolExecutor(cores) as pool:
+        for edge, calm in CALIBRATIONS:
+            found = list(pool.map(calibrated, [edge] * cores, [calm] * cores, parts))
+            means = {name: sum(one[name] for one in found) / cores for name in found[0]}
+            told = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+            sys.stdout.write(f"Sharpe {edge:g}, {'calm' if calm else 'clustered'} volatility: {told}\n")
+            sys.stdout.flush()
+
+
 def only(kind: str, seed: int) -> int:
     """One seed again; the smallest case that still differs, as code."""
     text = difference(kind, seed)
@@ -155,7 +183,11 @@ def main() -> int:
     words.add_argument("--kind", choices=KINDS)
     words.add_argument("--only", type=int, help="one seed, which a soak printed")
     words.add_argument("--grid", action="store_true", help="the grid of SMACrossover instead of random runs")
+    words.add_argument("--calibration", action="store_true", help="rates of the statistics of studies")
     said = words.parse_args()
+    if said.calibration:
+        calibration()
+        return 0
     if said.grid:
         return int(grid() > 0)
     if said.only is not None:
