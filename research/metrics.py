@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from research.measured import Figure, Measured, Missing
+from research.overfitting.sharpe import moments, probabilistic_sharpe
 
 _FLAT = 1e-12
 """A standard deviation below this is rounding noise of returns that do not vary."""
@@ -173,22 +174,9 @@ def annual_return(returns: np.ndarray, scale: Scale) -> Figure:
 
 
 def probabilistic_sharpe_ratio(returns: np.ndarray, threshold: float = 0.0) -> Figure:
-    """Probability that the true per-day Sharpe exceeds `threshold` (Bailey and Lopez de Prado 2012).
-
-    Uses the observed per-day ratio without a risk-free rate, skewness and NON-excess kurtosis (population moments).
-    """
-    count = len(returns)
-    spread = np.std(returns, ddof=1) if count > 1 else 0.0
-    if spread < _FLAT:
-        return _TOO_FEW if count < 2 else Missing("daily returns do not vary")
-    observed = float(np.mean(returns) / spread)
-    centred = (returns - np.mean(returns)) / np.std(returns)
-    skew, kurtosis = float(np.mean(centred**3)), float(np.mean(centred**4))
-    variance = 1.0 - skew * observed + (kurtosis - 1.0) / 4.0 * observed**2
-    if variance <= 0.0:
-        return Missing("the variance of the Sharpe estimate is not positive")
-    score = (observed - threshold) * math.sqrt(count - 1) / math.sqrt(variance)
-    return 0.5 * (1.0 + math.erf(score / math.sqrt(2.0)))
+    """Probability that the true per-day Sharpe exceeds `threshold`; see `research.overfitting.sharpe`."""
+    found = moments(returns)
+    return found if isinstance(found, Missing) else probabilistic_sharpe(found, threshold)
 
 
 def _calmar(returns: np.ndarray, scale: Scale) -> Figure:

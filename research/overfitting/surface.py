@@ -126,30 +126,35 @@ def _change(before: object, after: object) -> float:
 
 
 def unread_parameters(
-    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = 5
+    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = 5, pairs: int = 2
 ) -> list[str]:
     """Parameters that were varied and demonstrably changed nothing.
 
-    All of them where every trial came to the same. Otherwise a parameter is named when at least two pairs of trials
-    that differ in it alone all came to the same, and no such pair did not.
+    All of them where every trial came to the same. Otherwise a parameter is named when enough pairs of trials that
+    differ in it alone all came to the same, and no such pair did not.
 
     Args:
-        points: parameters of each trial.
-        outcomes: what each trial came to, comparable: a value, or a hash of its returns.
+        points: parameters of each trial; one that is absent was not active.
+        outcomes: what each trial came to, comparable: figures, or a hash of its returns.
         fewest: trials before anything is said.
+        pairs: pairs that it takes to name one parameter.
     """
     if len(points) < fewest:
         return []
-    varied = [name for name in points[0] if len({point.get(name) for point in points}) > 1]
+    names = dict.fromkeys(name for point in points for name in point)
+    varied = [name for name in names if len({repr(point[name]) for point in points if name in point}) > 1]
     if len(set(outcomes)) == 1:
         return varied
-    return [name for name in varied if _changes_nothing(name, points, outcomes)]
+    return [name for name in varied if _idle_pairs(name, points, outcomes) >= pairs]
 
 
-def _changes_nothing(name: str, points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable]) -> bool:
-    groups: dict[Hashable, list[int]] = {}
-    for row, point in enumerate(points):
-        rest = tuple(sorted((key, repr(value)) for key, value in point.items() if key != name))
-        groups.setdefault(rest, []).append(row)
-    pairs = [group for group in groups.values() if len({points[row].get(name) for row in group}) > 1]
-    return len(pairs) >= 2 and all(len({outcomes[row] for row in group}) == 1 for group in pairs)
+def _idle_pairs(name: str, points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable]) -> int:
+    """Pairs that differ in one parameter alone and came to the same; 0 as soon as one did not."""
+    groups: dict[Hashable, list[Hashable]] = {}
+    for point, outcome in zip(points, outcomes, strict=True):
+        if name in point:
+            rest = tuple(sorted((key, repr(value)) for key, value in point.items() if key != name))
+            groups.setdefault(rest, []).append(outcome)
+    if any(len(set(group)) > 1 for group in groups.values()):
+        return 0
+    return sum(len(group) - 1 for group in groups.values())

@@ -139,7 +139,7 @@ CALIBRATIONS = ((0.0, True), (0.0, False), (1.0, False), (1.5, False), (2.0, Fal
 """Annual Sharpe ratio of one trial of fifty, and whether volatility is calm."""
 
 
-def calibrated(edge: float, calm: bool, seeds: range) -> dict[str, float]:  # noqa: FBT001 (mapped over)
+def calibrated(edge: float, calm: bool, seeds: range) -> dict[str, float]:
     """Rates over some seeds."""
     see_the_tests()
     from dataclasses import asdict
