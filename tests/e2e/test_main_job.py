@@ -91,14 +91,13 @@ def test_a_grid_of_parameters_ends_in_a_proven_ranking(first_demo, barloom):
         "optimize --strategy strategies.sma_crossover.SMACrossover --symbols AAPL --start 2000-03-01 --end 2013-03-01"
         " --param-ranges sma_short:10-30:10,sma_long:20-40:10"
     )
-    shown = barloom(*line.split(), "--workers", "2", "--top", "2")
+    shown = barloom(*line.split(), "--workers", "2", "--top", "2", "--study-name", "grid")
     assert shown.returncode == 0, shown.stderr
-    assert "6 trials on kernel" in shown.stdout
-    assert "3 left out by the strategy's constraints" in shown.stdout
-    assert "6 of them run again on Backtrader: identical" in shown.stdout
-    every = barloom(*line.split(), "--csv").stdout.splitlines()
-    assert every[0] == "sma_short,sma_long,sharpe_ratio,engine"
-    assert [row.split(",")[:2] for row in every[1:]] == [
+    assert "6 complete (grid on kernel), 3 left out by constraints" in shown.stdout
+    assert "6 trials run again on Backtrader: identical" in shown.stdout
+    every = barloom(*line.split(), "--study-name", "grid", "--csv").stdout.splitlines()
+    assert every[0].startswith("number,state,value,penalty,reason,engine,seconds,sma_short,sma_long,")
+    assert [row.split(",")[7:9] for row in every[1:]] == [
         ["10", "20"], ["10", "30"], ["10", "40"], ["20", "30"], ["20", "40"], ["30", "40"]
     ]  # fmt: skip
 
