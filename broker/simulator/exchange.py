@@ -248,7 +248,7 @@ class Exchange:
         self._tell(order)
         if self._active(order):
             self._submit(order)
-        elif not order.parent_perm_id and not self.market.in_session(order.instrument.key):
+        elif not order.parent_perm_id and self.market.session_now() < 0:
             self._warn_of_wait(order)
         self._trade_now(order)
 

@@ -53,7 +53,7 @@ def record(root, symbol, resolution, rows):
     Warehouse(root).write_clean(symbol, resolution, table(symbol, resolution, rows))
 
 
-def minutes(root, symbol, price=100.0, seed=0, first=FIRST, last=LAST):
+def minutes(root, symbol, *, price=100.0, seed=0, first=FIRST, last=LAST):
     """A random walk in cents, minute by minute; the volume of a minute is 1,000 to 4,999."""
     rng, rows = np.random.default_rng(seed), []
     for day, opens, closes in sessions(first, last):
