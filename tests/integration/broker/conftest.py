@@ -93,6 +93,14 @@ class Desk:
             assert time.monotonic() < end, "timed out"
             ib.sleep(0.01)
 
+    def hung_up(self, ib, seconds=5):
+        """Whether a client loses its connection within some seconds."""
+        try:
+            ib.sleep(seconds)
+        except ConnectionError:
+            pass
+        return not ib.isConnected()
+
     def series(self, symbol="AAPL"):
         """The recording's minutes."""
         return self.gateway.simulation.exchange.market.tape.moving(symbol)
