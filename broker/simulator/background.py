@@ -45,7 +45,9 @@ class BackgroundGateway:
         Raises:
             ControlError: the command is wrong.
         """
-        return self._call(self._running().commands.run(name, arguments), _COMMAND_SECONDS)
+        simulation = self._running()
+        simulation.check()
+        return self._call(simulation.commands.run(name, arguments), _COMMAND_SECONDS)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -105,10 +105,11 @@ class Pace:
             await asyncio.sleep(wait)
             self._step()
         else:
-            started, begun = time.monotonic(), market.now
+            # the speed may be changed meanwhile, and time may be sought
+            started, begun, speed = time.monotonic(), market.now, self.speed
             await asyncio.sleep(_LONGEST_WAIT)
-            if not self.paused:
-                self.exchange.drift(begun + int((time.monotonic() - started) * self.speed * SECOND))
+            if not self.paused and market.now == begun:
+                self.exchange.drift(begun + int((time.monotonic() - started) * speed * SECOND))
         await self.published()
 
     async def _live(self) -> None:

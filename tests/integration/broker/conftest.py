@@ -5,7 +5,7 @@ Belongs here: starting both and taking them down. Does not belong here: what is 
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date
 
 import pytest
@@ -95,10 +95,8 @@ class Desk:
 
     def hung_up(self, ib, seconds=5):
         """Whether a client loses its connection within some seconds."""
-        try:
+        with suppress(ConnectionError):
             ib.sleep(seconds)
-        except ConnectionError:
-            pass
         return not ib.isConnected()
 
     def series(self, symbol="AAPL"):

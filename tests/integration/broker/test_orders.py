@@ -61,7 +61,7 @@ def test_the_account_adds_up_to_the_cent(start):
     value = sum(item.marketValue for item in ib.portfolio())
     assert value == pytest.approx(now["StockMarketValue"], abs=0.01)
     assert sum(i.unrealizedPNL for i in ib.portfolio()) == pytest.approx(now["UnrealizedPnL"], abs=0.01)
-    fills = [f for f in ib.fills()]
+    fills = list(ib.fills())
     paid = sum(
         f.execution.shares * f.execution.price * (1 if f.execution.side == "BOT" else -1)
         + f.commissionReport.commission
