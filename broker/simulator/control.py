@@ -14,6 +14,7 @@ from typing import Any, Final
 from broker.errors import BrokerError
 from broker.simulator.commands import Commands
 from broker.simulator.errors import ControlError
+from broker.simulator.settings import HOST
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
         raise ControlError(f"request: {first[:40]!r} is no HTTP.")
     headers = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     # a page in a browser must not give commands: a simple cross-site form or fetch carries its origin
-    if "origin" in headers:
+    if "origin" in headers or headers.get("host", HOST).partition(":")[0] not in {HOST, "localhost"}:
         raise ControlError("request: it comes from a web page.")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > _LONGEST:

@@ -7,7 +7,7 @@ Belongs here: requests about contracts and data, and feeding subscriptions. Does
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.simulator.admission import Refusal
@@ -104,7 +104,8 @@ class DataDesk:
             return
         zone, hours = self.exchange.market.calendar.timezone, self._hours()
         for one in found:
-            session.send(contract_details(request.req_id, one, shown_zone(zone), hours, session.version))
+            shown = replace(one, exchange=request.text("exchange") or one.exchange)
+            session.send(contract_details(request.req_id, shown, shown_zone(zone), hours, session.version))
         session.send((52, 1, request.req_id))
 
     def _hours(self) -> tuple[str, str]:

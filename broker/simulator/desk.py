@@ -19,7 +19,7 @@ from broker.simulator.exchange import MANUAL_CLIENT, Exchange
 from broker.simulator.faults import Faults, Rule
 from broker.simulator.happenings import Charged, Estimated, Filled, News, OrderNews, PositionNews, Printed, Refused
 from broker.simulator.ledger import Position
-from broker.simulator.moments import datetime_of, written, written_utc
+from broker.simulator.moments import datetime_of, read_moment, written, written_utc
 from broker.simulator.order_answers import completed_order, open_order, order_status
 from broker.simulator.order_request import read_order
 from broker.simulator.orders import Execution, Order
@@ -28,6 +28,8 @@ from broker.simulator.session import Session
 from broker.simulator.state import StateFile
 
 log = logging.getLogger(__name__)
+
+_DAY = 86_400_000_000
 
 FARMS = (
     (2104, "Market data farm connection is OK:usfarm"),
@@ -226,25 +228,29 @@ class Desk:
         session.send((53, 1))
 
     def _do_completed_orders(self, session: Session, request: Request) -> None:
+        start, end = self._today()
         for order in self.exchange.book.completed():
             by_hand = order.order_id < 0
-            if self._today(order.completed_at) and not (by_hand and request.flag("api_only")):
+            if start <= order.completed_at < end and not (by_hand and request.flag("api_only")):
                 when = written(order.completed_at, self.exchange.market.calendar.timezone)
                 session.send(completed_order(order, self.exchange.account, session.version, when))
         session.send((102,))
 
     def _do_executions(self, session: Session, request: Request) -> None:
-        wanted = [e for e in self.exchange.executions if self._today(e.at) and _fits(e, request, self.exchange.account)]
+        start, end = self._today()
+        account = self.exchange.account
+        wanted = [e for e in self.exchange.executions if start <= e.at < end and _fits(e, request, account)]
         for done in wanted:
             session.send(self._execution(request.req_id, done))
         for done in wanted:
             session.send(commission(done))
         session.send((55, 1, request.req_id))
 
-    def _today(self, moment: int) -> bool:
-        """Whether a moment lies on the exchange's present day, all that IB remembers."""
+    def _today(self) -> tuple[int, int]:
+        """The exchange's present day from midnight to midnight, all that IB remembers."""
         zone = self.exchange.market.calendar.timezone
-        return written(moment, zone)[:8] == written(self.exchange.market.now, zone)[:8]
+        start = read_moment("day", f"{written(self.exchange.market.now, zone)[:8]} 00:00:00", zone)
+        return start, start + _DAY
 
     def _execution(self, req_id: int, done: Execution) -> Message:
         if not self.faults.execution_zone:

@@ -217,12 +217,20 @@ class Exchange:
             if order.expires <= self.market.now:
                 return rejected("The good-till-date lies in the past.")
         elif terms.tif == "DAY":
-            order.expires = self.market.session_bounds(self.market.trading_day())[1]
+            order.expires = self._end_of_day(order)
         else:
             order.expires = None
         if terms.good_after:
             order.active_from = read_moment("goodAfterTime", terms.good_after, zone)
         return None
+
+    def _end_of_day(self, order: Order) -> int:
+        """The close, or for an order that trades outside regular hours the last bar that is recorded for the day."""
+        day = self.market.trading_day()
+        _, close = self.market.session_bounds(day)
+        if not order.terms.outside_rth:
+            return close
+        return max(close, self.market.last_print(order.instrument.key, day))
 
     def _check_account(self, order: Order) -> Refusal | None:
         others = [o for o in self.book.waiting() if o.perm_id != order.perm_id]

@@ -43,6 +43,7 @@ _SIZES: Final = {
 }
 SHOWN: Final = ("TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "ADJUSTED_LAST", "SCHEDULE")
 _UNITS: Final = ("S", "D", "W", "M", "Y")
+_MOST: Final = 10_000_000
 
 Row = tuple[Field, ...]
 
@@ -78,7 +79,7 @@ class Historian:
             return _invalid(f"Invalid data type {request.text('what')!r}")
         if size is None:
             return _invalid(f"Historical data bar size setting is invalid: {request.text('bar_size')!r}")
-        if not amount.isdecimal() or int(amount) < 1 or unit not in _UNITS:
+        if not (amount.isascii() and amount.isdecimal() and 0 < int(amount[:9]) < _MOST and unit in _UNITS):
             return _invalid(f"Invalid historical duration {request.text('duration')!r}")
         if unit == "D" and int(amount) > 365:
             return _invalid("Historical data requests for durations longer than 365 days must be made in years.")
@@ -103,8 +104,8 @@ class Historian:
         if series is None:
             return _empty()
         closed = series.part(0, series.closed_by(end))
+        closed = closed.part(_first(closed, wanted, end), len(closed))  # before anything is copied
         closed = closed.only(closed.regular) if wanted.use_rth else closed
-        closed = closed.part(_first(closed, wanted, end), len(closed))
         if wanted.end is None:
             closed = self._with_tail(wanted, closed)
         whole = self._rolled(closed, wanted)
@@ -243,8 +244,11 @@ def _first(series: Series, wanted: Wanted, end: int) -> int:
         needed = math.ceil(wanted.amount * SECOND / DAY) + 5
         return int(np.searchsorted(series.session, int(series.session[-1]) - needed))
     if wanted.unit == "D":
-        days = np.unique(series.session)
-        return int(np.searchsorted(series.session, days[max(0, len(days) - wanted.amount)]))
+        place = len(series)
+        for _ in range(wanted.amount):
+            if place:
+                place = int(np.searchsorted(series.session, series.session[place - 1]))
+        return place
     return int(np.searchsorted(series.session, (_back(wanted, end) - EPOCH).days, side="right"))
 
 
@@ -252,9 +256,9 @@ def _back(wanted: Wanted, end: int) -> date:
     """The calendar day before the first of a duration."""
     day, n = datetime_of(end).date(), wanted.amount
     if wanted.unit == "S":
-        return day - timedelta(seconds=n)
+        return day - timedelta(seconds=min(n, (day.toordinal() - 1) * 86_400))
     if wanted.unit in {"D", "W"}:
-        return day - timedelta(days=n * (7 if wanted.unit == "W" else 1))
+        return day - timedelta(days=min(n * (7 if wanted.unit == "W" else 1), day.toordinal() - 1))
     count = day.year * 12 + day.month - 1 - n * (12 if wanted.unit == "Y" else 1)
     year, month = max(1, count // 12), count % 12 + 1
     return date(year, month, min(day.day, months.monthrange(year, month)[1]))

@@ -98,6 +98,7 @@ class Market:
     now: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
     halted: set[str] = field(default_factory=set)
+    ticks: Mapping[str, float] = field(default_factory=dict)  # to which a price between two knots is rounded
     _next: dict[str, int] = field(default_factory=dict)  # place of the next bar, or of the one in progress
     _knot: int = 0
     _sessions_closed: int = 0
@@ -136,7 +137,7 @@ class Market:
             if key in self.halted or quote.bar != bar or not quote.at < self.now < ends:
                 continue
             part = (self.now - quote.at) / (ends - quote.at)
-            price = quote.price + (bar.path[self._knot] - quote.price) * part
+            price = self._rounded(key, quote.price, bar.path[self._knot], part)
             passed = Print(key, self.now, bar, None, quote.price, quote.at, price)
             quote.take(bar, quote.knot, price, self.now)
             yield passed
@@ -182,6 +183,12 @@ class Market:
         place = int(np.searchsorted(self.calendar.days, day))
         return int(self.calendar.opens[place]), int(self.calendar.closes[place])
 
+    def last_print(self, key: str, day: int) -> int:
+        """When the last bar of a session closes, in extended hours too."""
+        series = self.tape.moving(key)
+        place = int(np.searchsorted(series.session, day, side="right")) - 1
+        return int(series.closes[place]) if place >= 0 and series.session[place] == day else 0
+
     @property
     def mid_bar(self) -> bool:
         """True while bars are being followed."""
@@ -223,6 +230,13 @@ class Market:
         start, since = (quote.price, quote.at) if followed else (price, self.now)
         quote.take(bar, knot, price, self.now)
         return Print(key, self.now, bar, knot, start, since, price)
+
+    def _rounded(self, key: str, start: float, end: float, part: float) -> float:
+        """A price on the way from one knot to the next, on the grid of prices and never outside."""
+        price, tick = start + (end - start) * part, self.ticks.get(key)
+        if tick is not None:
+            price = round(round(price / tick) * tick, 8)
+        return min(max(price, min(start, end)), max(start, end))
 
     def _closings(self, moment: int) -> Iterator[SessionClosed]:
         closes = self.calendar.closes

@@ -72,10 +72,9 @@ def read_moment(name: str, text: str, zone: str) -> int:
         zone = "UTC"
     clock = (int(hour), int(minute), int(second or 0)) if hour else (23, 59, 59)
     try:
-        local = datetime(int(year), int(month), int(day), *clock, tzinfo=ZoneInfo(zone))
-    except (ValueError, ZoneInfoNotFoundError):
+        return moment_of(datetime(int(year), int(month), int(day), *clock, tzinfo=ZoneInfo(zone)))
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):
         raise ProtocolError(f"{name}: {text!r} is not a time that exists.") from None
-    return moment_of(local)
 
 
 def seconds(moment: int) -> int:

@@ -15,6 +15,8 @@ from broker.simulator.errors import ProtocolError
 UNSET: Final = frozenset({"", "2147483647", "9223372036854775807", "1.7976931348623157e+308", "1.7976931348623157E308"})
 """What clients write for "no value"."""
 
+_LARGEST: Final = 10**9  # prices and quantities beyond this would not be exact in 28 digits
+
 CONTRACT: Final = (
     "con_id", "symbol", "sec_type", "expiry", "strike", "right", "multiplier", "exchange", "primary", "currency",
     "local", "trading_class",
@@ -88,7 +90,7 @@ def number(name: str, text: str) -> float | None:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:
         raise ProtocolError(f"{name}: {text!r} is not a number.")
     return value
 
@@ -103,7 +105,7 @@ def decimal(name: str, text: str) -> Decimal:
         value = Decimal("0" if text in UNSET else text)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite():
+    if not value.is_finite() or abs(value) > _LARGEST:
         raise ProtocolError(f"{name}: {text!r} is not a number.")
     return value
 

@@ -60,9 +60,11 @@ class Simulation:
         self.exchange = Exchange(
             settings.account, market, InstrumentBook(tape.symbols), costs, ledger, fill_at_once=settings.at_once
         )
+        market.ticks = {key: float(known.min_tick) for key, known in self.exchange.instruments.by_key.items()}
         market.seek(self._starting_moment(start, calendar))
         if self.state is not None:
             self.state.restore(self.exchange)
+            self.exchange.drift(market.now)  # what has ended while nothing ran
         self.faults = Faults(settings.seed)
         historian = Historian(market, _adjusted(settings, warehouse, calendar, tape))
         self.desk = Desk(
@@ -211,6 +213,8 @@ def _played(settings: SimulatorSettings, warehouse: Warehouse, calendar: Trading
     start = settings.start or default_start(tape)
     if not calendar.is_session(start):
         start = calendar.next_session(start)
+    if all(tape.moving(symbol).closes[-1] <= moment_of(calendar.open_utc(start)) for symbol in tape.symbols):
+        raise SimulatorSettingsError(f"start: {start} lies after the last bar of {', '.join(tape.symbols)}.")
     if settings.clock is not ClockMode.LIVE:
         return tape, start
     today = datetime.now(UTC).date()

@@ -17,8 +17,9 @@ from broker.simulator.market import Market
 from broker.simulator.moments import moment_of
 from broker.simulator.orders import Status
 from broker.simulator.tape import load_tape
-from tests.unit.broker.simulator.recordings import days, flat_minutes, minutes
+from tests.unit.broker.simulator.recordings import MINUTE, days, flat_minutes, minutes, record, sessions
 from warehouse.calendar import get_calendar
+from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
 CASH = Decimal(1_000_000)
@@ -410,3 +411,23 @@ def check_books(market):
             family = [o for o in market.book.orders.values() if o.parent_perm_id == parent.perm_id]
             assert sum((o.filled for o in family), Decimal(0)) <= parent.filled
     assert all(math.isfinite(float(e.price)) for e in market.executions)
+
+
+def test_orders_may_trade_outside_regular_hours_when_they_say_so(tmp_path):
+    (_, opens, closes) = next(iter(sessions(DAY, DAY)))
+    hour = 60 * MINUTE
+    rows = [(opens - hour + MINUTE, DAY, 90.0, 91.0, 89.0, 90.0, 1e4, False)]
+    rows += [(at, DAY, 100.0, 100.0, 100.0, 100.0, 1e4, True) for at in range(opens + MINUTE, closes + 1, MINUTE)]
+    rows += [(closes + hour, DAY, 80.0, 81.0, 79.0, 80.0, 1e4, False)]
+    record(tmp_path, "A", Resolution.MINUTE, rows)
+    market = exchange(tmp_path)
+    market.market.seek(opens - 2 * hour)
+    regular = send(market, 1, kind="LMT", limit=95)
+    extended = send(market, 2, kind="LMT", limit=89.5, outside_rth=1)
+    late = send(market, 3, kind="LMT", limit=85, outside_rth=1)
+    bars(market)
+    assert [o.status for o in (regular, extended, late)] == [Status.PRE_SUBMITTED, Status.FILLED, Status.SUBMITTED]
+    bars(market, 390)
+    assert (regular.status, late.status) == (Status.CANCELLED, Status.SUBMITTED)
+    bars(market)
+    assert (late.status, float(late.average)) == (Status.FILLED, 80.0)
