@@ -23,7 +23,7 @@ _LEDGER_TAGS: Final = frozenset({"CashBalance", "TotalCashBalance", "UnrealizedP
 
 @dataclass(slots=True)
 class AccountDesk:
-    """Answers about one account, shown again `refresh_seconds` after the last time at the earliest as prices move."""
+    """Answers about one account; as prices move it is shown again after `refresh_seconds` at the earliest."""
 
     exchange: Exchange
     refresh_seconds: float = 1.0
@@ -31,6 +31,9 @@ class AccountDesk:
     _refreshed: float = 0.0
     _day: int = -1
     _day_start: Figures | None = None
+
+    def __post_init__(self) -> None:
+        self._begin_day()
 
     def handle(self, session: Session, request: Request) -> bool:
         """Answer a request; False when it is none of the account's."""

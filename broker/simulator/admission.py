@@ -38,8 +38,10 @@ def check_terms(terms: Terms, instrument: Instrument, fields: Mapping[str, str],
         return Refusal(321, f"Error validating request.-'bW' : cause - Invalid action {fields.get('action', '')!r}.")
     if terms.kind not in KINDS:
         return Refusal(387, f"Unsupported order type for this exchange and security type: {terms.kind!r}.")
-    if instrument.sec_type == "IND":
-        return rejected("An index cannot be traded.")
+    if instrument.sec_type in {"IND", "CONTFUT"}:
+        return rejected(f"{instrument.symbol}: an index or a continuous future cannot be traded.")
+    if instrument.currency != "USD":
+        return rejected(f"{instrument.key}: the simulated account holds USD only.")
     return _check_untraded(fields) or _check_size(terms, instrument) or _check_prices(terms, instrument)
 
 

@@ -20,6 +20,7 @@ from broker.simulator.pace import Pace
 
 Answer = dict[str, Any]
 
+_MARKET_DATA = ("live", "delayed", "none")
 _FRAMES = ("whole", "split", "coalesced")
 _FARM_BROKEN = (
     (2103, "Market data farm connection is broken:usfarm"),
@@ -200,9 +201,13 @@ class Commands:
         pacing: bool | None = None,
         clock_skew: float | None = None,
         execution_zone: str | None = None,
+        market_data: str | None = None,
     ) -> Answer:
-        """How the line behaves: TCP frames, limits on requests, a wrong clock, an unknown time zone."""
+        """How the line behaves: TCP frames, limits on requests, a wrong clock, an unknown time zone, permissions."""
         faults = self.desk.faults
+        if market_data is not None and market_data not in _MARKET_DATA:
+            raise ControlError(f"market_data: {market_data!r} is not one of {', '.join(_MARKET_DATA)}.")
+        faults.market_data = faults.market_data if market_data is None else market_data
         if frames is not None and frames not in _FRAMES:
             raise ControlError(f"frames: {frames!r} is not one of {', '.join(_FRAMES)}.")
         faults.frames = faults.frames if frames is None else frames
@@ -252,6 +257,15 @@ class Commands:
             for req_id in session.subscriptions.ticks:
                 session.refuse(req_id, 10197, "No market data during competing live session")
         return {"data_lost": active}
+
+    def do_end_stream(self, client: int, req_id: int, code: int = 10225, text: str = "injected") -> Answer:
+        """End a subscription as IB does with 10182, 10225 or 366: an error, and nothing flows any more."""
+        session = self._session(client)
+        for kind in (n for n in ("ticks", "bars", "forming", "single") if req_id in getattr(session.subscriptions, n)):
+            getattr(session.subscriptions, kind).pop(req_id)
+            session.refuse(req_id, code, text)
+            return {"ended": kind}
+        raise ControlError(f"req_id: client {client} has no data subscription {req_id!r}.")
 
     def do_freeze(self, client: int) -> Answer:
         """A half-open connection: nothing is read or written any more, and nobody hangs up."""

@@ -254,11 +254,16 @@ class DataDesk:
     # ---------------------------------------------------------------- streams
 
     def _do_real_time_bars(self, session: Session, request: Request) -> None:
-        instrument = self._contract(session, request)
-        if instrument is not None:
-            session.subscriptions.bars[request.req_id] = FiveSeconds(
-                request.req_id, instrument, request.text("what"), request.flag("use_rth")
+        instrument, what = self._contract(session, request), request.text("what").upper()
+        if instrument is None:
+            return
+        if what not in {"TRADES", "MIDPOINT", "BID", "ASK"}:
+            session.refuse(
+                request.req_id, 321, f"Error validating request.-'bars' : cause - Invalid data type {what!r}"
             )
+            return
+        bars = FiveSeconds(request.req_id, instrument, what, request.flag("use_rth"))
+        session.subscriptions.bars[request.req_id] = bars
 
     def _do_cancel_real_time_bars(self, session: Session, request: Request) -> None:
         session.subscriptions.bars.pop(request.req_id, None)
@@ -268,9 +273,15 @@ class DataDesk:
         if instrument is None:
             return
         generic = frozenset(text.strip() for text in request.text("ticks").split(",") if text.strip())
-        ticks = Ticks(request.req_id, instrument, generic, session.delayed_data)
+        delayed = self.faults.market_data != "live"
+        if delayed and (self.faults.market_data == "none" or session.data_type not in {3, 4}):
+            session.refuse(request.req_id, 354, "Requested market data is not subscribed.")
+            return
+        if delayed:
+            session.refuse(request.req_id, 10167, "Requested market data is not subscribed. Displaying delayed data.")
+        ticks = Ticks(request.req_id, instrument, generic, delayed)
         session.send((81, request.req_id, instrument.min_tick, "a6", 3))
-        session.send((58, 1, request.req_id, 3 if session.delayed_data else 1))
+        session.send((58, 1, request.req_id, 3 if delayed else 1))
         key = instrument.key
         for message in ticks.all(
             self.exchange.market.quotes[key],
@@ -288,7 +299,7 @@ class DataDesk:
         session.subscriptions.ticks.pop(request.req_id, None)
 
     def _do_market_data_type(self, session: Session, request: Request) -> None:
-        session.delayed_data = request.whole("type", 1) in {3, 4} and self.faults.data_lost
+        session.data_type = request.whole("type", 1)
 
     def _do_tick_by_tick(self, session: Session, request: Request) -> None:
         instrument = self._contract(session, request)

@@ -49,9 +49,9 @@ class Exchange:
     fraction_cap: Decimal | None = None  # largest fill at a time, by a fault
     changed_orders: dict[int, Order] = field(default_factory=dict)  # since the state was last saved
     next_execution: int = 1
+    accrued_session: int = -1  # up to which interest is booked
     _taken: dict[int, tuple[int, Decimal]] = field(default_factory=dict)  # order -> bar, what it has filled there
     _shares: dict[tuple[int, int], Decimal] = field(default_factory=dict)  # traded by month, for tiers
-    _accrued_session: int = -1
 
     # ---------------------------------------------------------------- time
 
@@ -95,16 +95,16 @@ class Exchange:
 
     def _accrue(self, session: int) -> None:
         """Interest for the calendar days since the last session."""
-        if self._accrued_session >= 0:
+        if self.accrued_session >= 0:
             prices = self.market.prices()
             short = -sum(p.quantity * price_of(prices[k]) for k, p in self.ledger.positions.items()
                          if p.quantity < 0 and k in prices)  # fmt: skip
             amount = self.costs.financing.accrued(
-                float(self.ledger.cash), max(0.0, float(short)), session - self._accrued_session
+                float(self.ledger.cash), max(0.0, float(short)), session - self.accrued_session
             )
             if amount:
                 self.ledger.accrue(Decimal(repr(amount)))
-        self._accrued_session = session
+        self.accrued_session = session
 
     # ---------------------------------------------------------------- orders in
 
@@ -447,8 +447,7 @@ class Exchange:
         if order.charged_session != session:
             order.charged, order.session_filled, order.session_value = ZERO, ZERO, ZERO
             order.charged_session = session
-        day = day_of(session)
-        month = (day.year, day.month)
+        day, month = day_of(session), _month(session)
         before = self._shares.get(month, ZERO) - order.session_filled
         order.session_filled += quantity
         order.session_value += quantity * price
@@ -461,6 +460,12 @@ class Exchange:
         ).total
         fee, order.charged = whole - order.charged, whole
         return fee
+
+    def remember(self, done: Execution) -> None:
+        """Take in an execution of an earlier run."""
+        self.executions.append(done)
+        month = _month(done.session)
+        self._shares[month] = self._shares.get(month, ZERO) + done.quantity
 
     def correct(self, exec_id: str, price: Decimal) -> Execution | None:
         """Bust an execution and book it again at another price; its id ends with the next number."""
@@ -495,3 +500,9 @@ class Exchange:
 
     def _refuse(self, client_id: int, order_id: int, refusal: Refusal) -> None:
         self.news.append(Refused(client_id, order_id, refusal.code, refusal.text))
+
+
+def _month(session: int) -> tuple[int, int]:
+    """The calendar month of a session, of which tiers count the shares."""
+    day = day_of(session)
+    return day.year, day.month

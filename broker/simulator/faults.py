@@ -122,6 +122,7 @@ class Faults:
     pacing: bool = False
     frames: str = "whole"  # or "split", "coalesced"
     link_lost: bool = False  # TWS has lost IB: requests wait, nothing flows
+    market_data: str = "live"  # what the account may see: or "delayed", "none"
     data_lost: bool = False  # a data farm is broken, or another session took the data
     _random: random.Random = field(init=False)
 
@@ -132,7 +133,7 @@ class Faults:
         """Turn every fault off."""
         self.rules.clear()
         self.clock_skew, self.execution_zone, self.pacing, self.frames = 0.0, "", False, "whole"
-        self.link_lost = self.data_lost = False
+        self.link_lost, self.data_lost, self.market_data = False, False, "live"
 
     def of_answer(self, message: Message, client: int, order_ref: str | None) -> Rule | None:
         """The rule that strikes an answer."""

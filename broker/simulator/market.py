@@ -105,18 +105,26 @@ class Market:
     _following: dict[str, Bar] | None = None
 
     def seek(self, moment: int) -> None:
-        """Stand at a moment: bars that have closed are history, one that would be in progress is skipped."""
+        """Stand at a moment: bars that have closed are history, one in progress has come as far as it would have."""
         self.now, self._knot, self._following = moment, 0, None
         self._sessions_closed = int(np.searchsorted(self.calendar.closes, moment, side="right"))
         for key in self.tape.symbols:
             series = self.tape.moving(key)
-            place = int(np.searchsorted(series.opens, moment, side="left"))
-            self._next[key] = place
+            self._next[key] = past = series.closed_by(moment)
             self.quotes[key] = quote = Quote()
-            past = series.closed_by(moment)
             if past:
                 bar = series.bar(past - 1)
                 quote.take(bar, LAST_KNOT, bar.close, bar.closes)
+        self._enter(moment)
+
+    def _enter(self, moment: int) -> None:
+        """Follow the bars in progress up to a moment that lies inside them."""
+        for key, bar in self._bars().items():
+            passed = [knot for knot in range(LAST_KNOT) if bar.moment(knot) <= moment]
+            if bar.opens < moment and passed:
+                self._knot = passed[-1] + 1
+                for knot in passed:
+                    self.quotes[key].take(bar, knot, bar.path[knot], bar.moment(knot))
 
     def upcoming(self) -> int | None:
         """When the next price is printed; None at the end of the tape."""

@@ -55,7 +55,7 @@ class Session:
         self.version = version
         self.client_id = -1
         self.started = self.binds_manual = self.frozen = self.closed = False
-        self.delayed_data = False
+        self.data_type = 1  # what the client asked for: live, frozen, delayed
         self.subscriptions = Subscriptions()
         self.pacing = Pacing()
         self._writer, self._faults = writer, faults

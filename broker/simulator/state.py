@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS orders (perm_id INTEGER PRIMARY KEY, content TEXT NOT
 CREATE TABLE IF NOT EXISTS executions (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS positions (key TEXT PRIMARY KEY, quantity TEXT, cost TEXT, realised TEXT);
 """
+_CLOCK_STEP: Final = 60_000_000  # microseconds of market time after which the clock is written by itself
 _DECIMALS: Final = ("filled", "average", "last_price", "reduced", "charged", "session_filled", "session_value")
 _PLAIN: Final = (
     "perm_id", "client_id", "order_id", "parent_perm_id", "held", "expires", "active_from", "charged_session",
@@ -45,6 +46,7 @@ class StateFile:
     _connection: sqlite3.Connection
     _saved_executions: int = 0
     _saved_now: int = 0
+    _saved_account: tuple[object, ...] = ()
 
     @classmethod
     def open(cls, path: Path, account: str) -> "StateFile":
@@ -87,9 +89,9 @@ class StateFile:
             for (content,) in self._connection.execute("SELECT content FROM orders ORDER BY perm_id"):
                 exchange.book.add(_order(json.loads(content), exchange))
             for (content,) in self._connection.execute("SELECT content FROM executions ORDER BY number"):
-                exchange.executions.append(_execution(json.loads(content), exchange))
+                exchange.remember(_execution(json.loads(content), exchange))
             for key, *numbers in self._connection.execute("SELECT key, quantity, cost, realised FROM positions"):
-                exchange.ledger.positions[key] = Position(*map(Decimal, numbers))
+                exchange.ledger.positions[exchange.instruments.by_key[key].key] = Position(*map(Decimal, numbers))
         except KeyError as error:
             raise StateFileError(f"state: {self.path} holds {error}, which this simulation does not trade.") from None
         except (sqlite3.Error, ValueError, TypeError, ArithmeticError) as error:
@@ -106,6 +108,7 @@ class StateFile:
         book.next_perm_id, book.last_manual_id = int(values["next_perm_id"]), int(values["last_manual_id"])
         book.next_ids = {int(client): number for client, number in json.loads(values["next_ids"]).items()}
         exchange.next_execution = int(values["next_execution"])
+        exchange.accrued_session = int(values["accrued_session"])
 
     def save(self, exchange: Exchange) -> None:
         """Write what has changed since the last time, in one transaction.
@@ -115,7 +118,9 @@ class StateFile:
         """
         orders = list(exchange.changed_orders.values())
         executions = exchange.executions[self._saved_executions :]
-        if not orders and not executions and abs(exchange.market.now - self._saved_now) < 60_000_000:
+        account = (exchange.ledger.cash, *((key, p.quantity) for key, p in exchange.ledger.positions.items()))
+        resting = abs(exchange.market.now - self._saved_now) < _CLOCK_STEP and account == self._saved_account
+        if resting and not orders and not executions:
             return
         try:
             with self._connection:
@@ -126,6 +131,7 @@ class StateFile:
             raise StateFileError(f"state: {self.path} cannot be written ({error}).") from error
         exchange.changed_orders.clear()
         self._saved_executions, self._saved_now = len(exchange.executions), exchange.market.now
+        self._saved_account = account
 
     def rewrite_executions(self, executions: Iterable[Execution]) -> None:
         """Replace all executions, after a correction or a loss."""
@@ -151,6 +157,7 @@ class StateFile:
             "last_manual_id": book.last_manual_id,
             "next_ids": json.dumps(book.next_ids),
             "next_execution": exchange.next_execution,
+            "accrued_session": exchange.accrued_session,
         }
         account |= {n: getattr(ledger, n) for n in ("opening_cash", "cash", "fees", "interest", "transferred")}
         self._connection.executemany(

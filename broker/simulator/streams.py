@@ -113,19 +113,17 @@ class FiveSeconds:
         bar = move.bar
         exact = bar.closes - bar.opens <= _SLOT
         prices = (bar.open, bar.high, bar.low, bar.close) if exact else (slot.open, slot.high, slot.low, slot.close)
+        if self.what in {"BID", "ASK"}:
+            beside = float(self.instrument.min_tick) * (1 if self.what == "ASK" else -1)
+            o, h, lo, c = (round(price + beside, 6) for price in prices)
+            prices = o, h, lo, c
         whole = 0.0 if math.isnan(bar.volume) else bar.volume
         volume = whole if exact else float(int(whole * _SLOT / (bar.closes - bar.opens)))
         average = round(sum(prices[1:]) / 3, 6)
-        return (
-            50,
-            3,
-            self.req_id,
-            seconds(slot.start),
-            *prices,
-            size(volume, version),
-            average,
-            max(1, int(volume) // 100),
-        )
+        head = (50, 3, self.req_id, seconds(slot.start))
+        if self.what != "TRADES":
+            return *head, *prices, -1, -1, -1  # quotes have no volume
+        return *head, *prices, size(volume, version), average, max(1, int(volume) // 100)
 
 
 def _begin(moment: int, price: float) -> _Slot:

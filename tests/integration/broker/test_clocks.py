@@ -7,8 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from broker.simulator.errors import SimulatorSettingsError
 from broker.simulator.settings import ClockMode
+from tests.unit.broker.simulator.recordings import MINUTE, record
 from warehouse.calendar import get_calendar
+from warehouse.resolution import Resolution
 
 pytestmark = pytest.mark.integration
 
@@ -100,3 +103,29 @@ def test_the_wall_clock_lies_over_a_recorded_day(start):
     past = ib.reqHistoricalData(desk.stock(ib), "", "1 W", "1 day", "TRADES", True)
     assert all(bar.date <= today for bar in past)
     assert len(past) >= 3
+
+
+def test_the_wall_clock_plays_a_day_as_it_passes(start, tmp_path):
+    rows = []
+    midnight = 1_704_672_000_000_000  # 2024-01-08, a Monday, on a calendar that never closes
+    for n in range(2 * 1440):
+        price = round(100 + n % 60 / 10, 2)
+        day = date(2024, 1, 8) + timedelta(days=n // 1440)
+        rows.append((midnight + (n + 1) * MINUTE, day, price, price + 0.2, price - 0.2, price + 0.1, 5000.0))
+    record(tmp_path, "AAPL", Resolution.MINUTE, rows)
+    desk = start(tmp_path, bars=0, clock=ClockMode.LIVE, start=date(2024, 1, 8), calendar="24/7")
+    ib = desk.client()
+    ticks, seen = ib.reqMktData(desk.stock(ib)), []
+    ticks.updateEvent += lambda t: seen.append(t.last)
+    trade = ib.placeOrder(desk.stock(ib), desk.insync.MarketOrder("BUY", 5))
+    desk.until(ib, lambda: trade.orderStatus.status == "Filled")
+    when = trade.fills[0].execution.time
+    assert abs((datetime.now(UTC) - when).total_seconds()) < 3
+    at = 100 + (when.hour * 60 + when.minute) % 60 / 10
+    assert at - 0.3 <= trade.fills[0].execution.price <= at + 0.3
+    desk.until(ib, lambda: len(seen) > 3)
+
+
+def test_a_start_behind_the_last_bar_is_one_sentence(start):
+    with pytest.raises(SimulatorSettingsError, match="start: 2024-06-03 lies after the last bar of AAPL, MSFT"):
+        start(start=date(2024, 6, 3))

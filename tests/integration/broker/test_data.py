@@ -223,6 +223,32 @@ def test_recorded_five_second_bars_are_passed_on_as_they_are(start, tmp_path):
     assert got == [row[2:7] for row in rows]
 
 
+def test_five_second_quotes_lie_beside_the_trades(start):
+    desk = start()
+    ib = desk.client()
+    trades, bids, middles = (ib.reqRealTimeBars(desk.stock(ib), 5, w, True) for w in ("TRADES", "BID", "MIDPOINT"))
+    desk.step(ib)
+    assert [round(b.close + 0.01, 6) for b in bids] == [t.close for t in trades]
+    assert [(m.close, m.volume) for m in middles] == [(t.close, -1) for t in trades]
+
+
+def test_stored_hours_are_passed_on_as_they_are(start, tmp_path):
+    hour, rows = 3_600_000_000, []
+    for day, opens, closes in sessions(date(2024, 1, 4), date(2024, 1, 5)):
+        ends = [min(opens + (n + 1) * hour, closes) for n in range(7)]
+        rows += [(at, day, 100.0 + n, 102.0 + n, 99.0 + n, 101.0 + n, 1e5) for n, at in enumerate(ends)]
+    record(tmp_path, "AAPL", Resolution.HOURLY, rows)
+    desk = start(tmp_path, bars=7, start=date(2024, 1, 5))
+    ib = desk.client()
+    got = ib.reqHistoricalData(desk.stock(ib), "", "2 D", "1 hour", "TRADES", True, 2)
+    assert [bar.open for bar in got] == [row[2] for row in rows]
+    assert [(b.date.hour, b.date.minute) for b in got[:7]] == [(h, 30) for h in range(14, 21)]
+    two = ib.reqHistoricalData(desk.stock(ib), "", "1 D", "2 hours", "TRADES", True, 2)
+    assert [(b.open, b.close) for b in two] == [(100, 102), (102, 104), (104, 106), (106, 107)]
+    (day,) = ib.reqHistoricalData(desk.stock(ib), "", "1 D", "1 day", "TRADES", True, 2)
+    assert (day.open, day.high, day.low, day.close, day.volume) == (100, 108, 99, 107, 7e5)
+
+
 def test_ticks(start):
     desk = start()
     ib = desk.client()

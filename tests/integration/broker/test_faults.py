@@ -315,6 +315,35 @@ def test_a_data_farm_breaks(desk):
     assert [c for _, c in ib.heard][-4:] == [2103, 2105, 2104, 2106]
 
 
+def test_market_data_is_delayed_or_not_permitted(desk):
+    desk.command("line", market_data="delayed")
+    ib = desk.client()
+    refused = ib.reqMktData(desk.stock(ib))
+    desk.settle(ib)
+    assert (ib.heard[-1][1], refused.marketDataType) == (354, 1)
+    ib.reqMarketDataType(3)
+    delayed = ib.reqMktData(desk.stock(ib, "MSFT"))
+    desk.settle(ib)
+    assert (ib.heard[-1][1], delayed.marketDataType) == (10167, 3)
+    assert delayed.last == desk.command("status")["prices"]["MSFT"]
+    desk.command("line", market_data="none")
+    ib.reqMktData(desk.stock(ib, "MSFT"))
+    desk.settle(ib)
+    assert ib.heard[-1][1] == 354
+
+
+@pytest.mark.parametrize("code", [366, 10182, 10225])
+def test_a_stream_dies(desk, code):
+    ib = desk.client()
+    bars = ib.reqRealTimeBars(desk.stock(ib), 5, "TRADES", True)
+    desk.step(ib)
+    desk.command("end_stream", client=1, req_id=bars.reqId, code=code)
+    desk.settle(ib)
+    desk.step(ib)
+    # ib_insync asks again by itself after a 10225
+    assert (len(bars), ib.heard[-1]) == (24 if code == 10225 else 12, (bars.reqId, code))
+
+
 def test_random_faults_are_the_same_for_the_same_seed(start):
     def run(seed):
         desk = start(fill_at_once=True, seed=seed)

@@ -176,3 +176,18 @@ def test_a_restart_on_other_symbols_is_refused(start, tmp_path):
     start(state=state).command("manual_order", symbol="AAPL", action="BUY", quantity=1)
     with pytest.raises(StateFileError, match="'AAPL', which this simulation does not trade"):
         start(state=state, symbols=("MSFT",))
+
+
+def test_shares_that_came_without_an_order_and_interest_survive(start, tmp_path):
+    state = tmp_path / "state.sqlite"
+    desk = start(state=state)
+    desk.command("position", symbol="AAPL", quantity=-5000)
+    desk.command("step", bars=2 * 390)
+    before = desk.command("status")
+    desk.gateway.__exit__(None, None, None)
+    again = start(state=state, bars=0, start=None)
+    after = again.command("status")
+    assert {k: after[k] for k in ("cash", "positions", "now")} == {k: before[k] for k in ("cash", "positions", "now")}
+    assert before["positions"] == {"AAPL": "-5000"}
+    assert again.exchange.ledger.interest == desk.exchange.ledger.interest < 0
+    desk.stack.pop_all()
