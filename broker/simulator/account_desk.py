@@ -5,7 +5,7 @@ Belongs here: requests about the account and their subscriptions. Does not belon
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -29,24 +29,17 @@ class AccountDesk:
     refresh_seconds: float = 1.0
     monotonic: Callable[[], float] = time.monotonic
     _refreshed: float = 0.0
-    _day: int = -1
-    _day_start: Figures | None = None
-
-    def __post_init__(self) -> None:
-        self._begin_day()
 
     def handle(self, session: Session, request: Request) -> bool:
         """Answer a request; False when it is none of the account's."""
         own = getattr(self, f"_do_{request.name}", None)
         if own is None:
             return False
-        self._begin_day()
         own(session, request)
         return True
 
     def refresh(self, sessions: Iterable[Session]) -> None:
         """Prices have moved: show the account again, but not with every price."""
-        self._begin_day()
         now = self.monotonic()
         if now - self._refreshed < self.refresh_seconds:
             return
@@ -201,25 +194,29 @@ class AccountDesk:
     def _clock(self) -> str:
         return written(self.exchange.market.now, self.exchange.market.calendar.timezone)[9:14]
 
-    def _begin_day(self) -> None:
-        """Remember the account as the day found it."""
-        day = self.exchange.market.trading_day()
-        if day != self._day:
-            self._day, self._day_start = day, self._now()
-
     def _profit(self, req_id: int) -> Message:
-        now, start = self._now(), self._day_start or self._now()
-        day = now.net_liquidation - start.net_liquidation
+        now, prices = self._now(), self.prices()
+        day = sum((self._day_profit(key, prices) for key in self.exchange.ledger.positions), ZERO)
         return 94, req_id, cents(day), cents(now.unrealised), cents(now.realised)
 
     def _profit_single(self, req_id: int, con_id: int) -> Message | None:
         instrument = self.exchange.instruments.with_id(con_id)
         if instrument is None:
             return None
-        held = self._held(instrument.key)
-        price = self.prices().get(instrument.key, held.average)
-        quote = self.exchange.market.quotes[instrument.key]
-        before = quote.previous_close
-        day = held.quantity * (price - price_of(before)) if not math.isnan(before) else ZERO
-        value = held.quantity * price
+        held, prices = self._held(instrument.key), self.prices()
+        value = held.quantity * prices.get(instrument.key, held.average)
+        day = self._day_profit(instrument.key, prices)
         return 95, req_id, held.quantity, cents(day), cents(value - held.cost), cents(held.realised), cents(value)
+
+    def _day_profit(self, key: str, prices: Mapping[str, Decimal]) -> Decimal:
+        """What a position has gained since the close before: its value less what it was worth and what was paid."""
+        quote, held = self.exchange.market.quotes[key], self._held(key)
+        traded = paid = ZERO
+        for done in reversed(self.exchange.executions):
+            if done.session < quote.session:
+                break
+            if done.instrument.key == key:
+                signed = done.quantity * done.side
+                traded, paid = traded + signed, paid + signed * done.price + done.fee
+        before = ZERO if math.isnan(quote.previous_close) else price_of(quote.previous_close)
+        return held.quantity * prices.get(key, held.average) - (held.quantity - traded) * before - paid

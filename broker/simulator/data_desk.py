@@ -141,6 +141,9 @@ class DataDesk:
     def _do_news_providers(self, session: Session, request: Request) -> None:
         session.send((85, 0))
 
+    def _do_scanner_parameters(self, session: Session, request: Request) -> None:
+        session.send((19, 1, "<ScanParameterResponse></ScanParameterResponse>"))
+
     def _do_soft_dollar_tiers(self, session: Session, request: Request) -> None:
         session.send((77, request.req_id, 0))
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from broker.simulator.tape import Bar, Tape
+from broker.simulator.tape import Bar, Series, Tape
 from warehouse.calendar import TradingCalendar
 
 LAST_KNOT: Final = 3
@@ -111,10 +111,7 @@ class Market:
         for key in self.tape.symbols:
             series = self.tape.moving(key)
             self._next[key] = past = series.closed_by(moment)
-            self.quotes[key] = quote = Quote()
-            if past:
-                bar = series.bar(past - 1)
-                quote.take(bar, LAST_KNOT, bar.close, bar.closes)
+            self.quotes[key] = _quote_after(series, past)
         self._enter(moment)
 
     def _enter(self, moment: int) -> None:
@@ -253,6 +250,23 @@ class Market:
             self.now = max(self.now, at)
             yield SessionClosed(int(self.calendar.days[self._sessions_closed]), at)
             self._sessions_closed += 1
+
+
+def _quote_after(series: Series, past: int) -> Quote:
+    """What is known of a symbol once so many of its bars have closed."""
+    quote = Quote()
+    if not past:
+        return quote
+    last = series.bar(past - 1)
+    first = int(np.searchsorted(series.session, last.session))
+    if first:
+        quote.price = float(series.prices[first - 1, 3])  # becomes the previous close
+    quote.take(last, LAST_KNOT, last.close, last.closes)
+    day = series.part(first, past)
+    quote.open = float(day.prices[0, 0])
+    quote.high, quote.low = float(day.prices[:, 1].max()), float(day.prices[:, 2].min())
+    quote.volume = float(np.nansum(day.volume))
+    return quote
 
 
 def _partial(bar: Bar, quote: Quote, now: int) -> Bar:

@@ -258,6 +258,11 @@ def test_ticks(start):
     assert (ticker.last, ticker.bid, ticker.ask) == (price, round(price - 0.01, 2), round(price + 0.01, 2))
     assert (ticker.halted, ticker.marketDataType, ticker.shortableShares) == (0.0, 1, 10_000_000)
     assert ticker.volume == sum(desk.series().volume[-5 * 390 : -5 * 390 + 3])  # three minutes of the 8th to the 12th
+    today = desk.series().part(4 * 390, 4 * 390 + 3)
+    assert (ticker.open, ticker.high, ticker.low) == (
+        today.prices[0, 0], today.prices[:, 1].max(), today.prices[:, 2].min(),
+    )  # fmt: skip
+    assert ticker.close == desk.series().bar(4 * 390 - 1).close
     desk.step(ib)
     assert ticker.last == desk.command("status")["prices"]["AAPL"]
     desk.command("halt", symbol="AAPL")
@@ -296,6 +301,7 @@ def test_what_is_not_simulated_is_refused_and_not_ignored(start):
     assert [entry for entry in ib.heard if entry[1] in {505, 321}] == [(-1, 505), (77, 321)]
     assert ib.reqSecDefOptParams("AAPL", "", "STK", 1) == []
     assert ib.reqNewsProviders() == []
+    assert ib.reqScannerParameters().startswith("<ScanParameterResponse>")
 
 
 def test_daily_bars_alone_make_a_market(start, tmp_path):

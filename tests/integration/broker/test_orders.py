@@ -75,6 +75,13 @@ def test_the_account_adds_up_to_the_cent(start):
     desk.settle(ib)
     assert pnl.dailyPnL == pytest.approx(now["NetLiquidation"] - 1_000_000, abs=0.02)
     assert (single.position, single.value) == (333, pytest.approx(333 * desk.command("status")["prices"]["AAPL"]))
+    other = ib.reqPnLSingle("DU1234567", "", desk.stock(ib, "MSFT").conId)
+    desk.settle(ib)
+    assert single.dailyPnL + other.dailyPnL == pytest.approx(pnl.dailyPnL, abs=0.02)
+    desk.step(ib, 382)  # to the close
+    value = account(ib)["NetLiquidation"]
+    desk.step(ib, 5)
+    assert pnl.dailyPnL == pytest.approx(account(ib)["NetLiquidation"] - value, abs=0.03)
 
 
 def test_profit_is_realised_when_a_position_closes(start):

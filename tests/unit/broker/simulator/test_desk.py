@@ -125,3 +125,15 @@ def test_nothing_is_answered_before_the_client_has_named_itself(simulation):
 
     ((kind, _, _, code, *_),) = asyncio.run(send())
     assert (kind, code) == ("4", "321")
+
+
+def test_a_clock_set_inside_a_session_knows_the_session_so_far(simulation):
+    market = simulation.exchange.market
+    series, now = market.tape.moving("A"), market.now
+    market.seek(int(series.closes[99]) + 30_000_000)
+    quote = market.quotes["A"]
+    assert quote.volume == series.volume[:100].sum()
+    assert quote.open == series.prices[0, 0]
+    assert (quote.bar.closes, quote.price) == (series.closes[100], series.bar(100).path[1])
+    assert quote.high >= series.prices[:100, 1].max()
+    market.seek(now)
