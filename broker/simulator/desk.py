@@ -156,7 +156,7 @@ class Desk:
 
     def _do_start_api(self, session: Session, request: Request) -> None:
         client_id = request.whole("client_id")
-        if client_id in self.sessions:
+        if client_id in self.sessions and not self.sessions[client_id].closed:
             text = "Unable to connect as the client id is already in use. Retry with a unique client id."
             session.refuse(-1, 326, text)
             session.close()

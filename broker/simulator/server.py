@@ -44,6 +44,7 @@ _GREETING_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.5
 _REFRESH_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 5.0
+_LINGER_SECONDS: Final = 1.0
 
 
 class Simulation:
@@ -182,6 +183,8 @@ class Simulation:
             session = Session(writer, version, self.faults)
             while not session.closed:
                 await self._receive(session, reader)
+            while await asyncio.wait_for(reader.read(65_536), _LINGER_SECONDS):
+                pass  # unread, these would make the end a reset
         except ProtocolError as fault:
             log.warning("a client is disconnected: %s", fault)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):

@@ -22,6 +22,7 @@ _MOST_UNSENT: Final = 64 << 20
 """Bytes that may wait for a client that does not read; then it is disconnected, as IB does."""
 
 _DRAIN_SECONDS: Final = 5.0
+_LINGER_SECONDS: Final = 1.0  # for a client to read the last words and hang up itself
 _COALESCE_SECONDS: Final = 0.02
 _PIECE, _PIECE_SECONDS = 37, 0.0005  # bytes of a split frame, and the wait before the next ones
 
@@ -54,7 +55,7 @@ class Session:
     def __init__(self, writer: asyncio.StreamWriter, version: int, faults: Faults) -> None:
         self.version = version
         self.client_id = -1
-        self.started = self.binds_manual = self.frozen = self.closed = False
+        self.started = self.binds_manual = self.frozen = self.closed = self._ended = False
         self.data_type = 1  # what the client asked for: live, frozen, delayed
         self.subscriptions = Subscriptions()
         self.pacing = Pacing()
@@ -91,13 +92,18 @@ class Session:
             self.send(message)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, so that what was sent still arrives: a closed socket with unread requests would be a reset."""
         if not self.closed:
             self.closed = True
             for timer in self._timers:
                 timer.cancel()
             self._write(b"".join(self._pieces) + bytes(self._buffer))
-            self._writer.close()
+            if self._writer.can_write_eof() and not self._writer.is_closing():
+                self._ended = True
+                self._writer.write_eof()
+                asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._writer.close)
+            else:
+                self._writer.close()
 
     async def drain(self) -> None:
         """Wait until the client has taken what was sent, but not for ever."""
@@ -150,7 +156,7 @@ class Session:
             asyncio.get_running_loop().call_later(_PIECE_SECONDS, self._pump)
 
     def _write(self, content: bytes) -> None:
-        if not content or self._writer.is_closing():
+        if not content or self._writer.is_closing() or self._ended:
             return
         self._writer.write(content)
         if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:

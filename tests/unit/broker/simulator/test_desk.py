@@ -34,6 +34,9 @@ class Wire:
     def is_closing(self):
         return False
 
+    def can_write_eof(self):
+        return False
+
     def close(self):
         pass
 

@@ -16,6 +16,7 @@ from broker.simulator.ledger import Ledger, MarginRules, price_of
 from broker.simulator.market import Market
 from broker.simulator.moments import moment_of
 from broker.simulator.orders import Status
+from broker.simulator.state import StateFile
 from broker.simulator.tape import load_tape
 from tests.unit.broker.simulator.recordings import MINUTE, days, flat_minutes, minutes, record, sessions
 from warehouse.calendar import get_calendar
@@ -390,6 +391,37 @@ def test_the_books_balance_after_any_stream_of_orders(two, orders, participation
     bars(market, 358)
     check_books(market)
     assert not [o for o in market.book.waiting() if o.terms.tif == "DAY"]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ORDER, min_size=1, max_size=20), st.sets(st.integers(1, 30), max_size=4))
+def test_restarts_at_any_bar_change_nothing(two, tmp_path_factory, orders, restarts):
+    costs = CostSettings(participation=0.05).build()
+    steady, killed = exchange(two, costs=costs), exchange(two, costs=costs)
+    folder = tmp_path_factory.mktemp("state")
+    file = StateFile.open(folder / "state.sqlite", "DU1")
+    for bar in range(32):
+        for place, order in enumerate(orders):
+            if order[0] == bar:
+                send_random(steady, 3 * place + 1, order)
+                send_random(killed, 3 * place + 1, order)
+        file.save(killed)
+        if bar in restarts:
+            file.close()
+            file, moment = StateFile.open(folder / "state.sqlite", "DU1"), killed.market.now
+            killed = exchange(two, costs=costs)
+            killed.market.seek(moment)
+            file.restore(killed)
+        bars(steady)
+        bars(killed)
+        file.save(killed)
+    file.close()
+    check_books(killed)
+    assert killed.executions == steady.executions
+    assert killed.ledger.positions == steady.ledger.positions
+    assert (killed.ledger.cash, killed.ledger.fees) == (steady.ledger.cash, steady.ledger.fees)
+    ends = [{o.perm_id: (o.status, o.filled, o.reduced) for o in m.book.orders.values()} for m in (killed, steady)]
+    assert ends[0] == ends[1]
 
 
 def check_books(market):
