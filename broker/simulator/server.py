@@ -7,6 +7,7 @@ Belongs here: putting the parts together, sockets, start and stop. Does not belo
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -203,6 +204,8 @@ class Simulation:
 
     async def _published(self) -> None:
         self.desk.publish()
+        if self.settings.clock is not ClockMode.STEPPED and not math.isinf(self.pace.speed):
+            return  # time does not wait for a client
         for session in list(self.desk.sessions.values()):
             await session.drain()
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _MOST_UNSENT: Final = 64 << 20
 """Bytes that may wait for a client that does not read; then it is disconnected, as IB does."""
 
-_DRAIN_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 2.0
 _LINGER_SECONDS: Final = 1.0  # for a client to read the last words and hang up itself
 _COALESCE_SECONDS: Final = 0.02
 _PIECE, _PIECE_SECONDS = 37, 0.0005  # bytes of a split frame, and the wait before the next ones
@@ -56,6 +56,7 @@ class Session:
         self.version = version
         self.client_id = -1
         self.started = self.binds_manual = self.frozen = self.closed = self._ended = False
+        self._slow = False
         self.data_type = 1  # what the client asked for: live, frozen, delayed
         self.subscriptions = Subscriptions()
         self.pacing = Pacing()
@@ -106,12 +107,14 @@ class Session:
                 self._writer.close()
 
     async def drain(self) -> None:
-        """Wait until the client has taken what was sent, but not for ever."""
-        if self.closed or self.frozen:
+        """Wait until the client has taken what was sent, but not for ever, and only once for one that does not read."""
+        if self.closed or self.frozen or (self._slow and self._writer.transport.get_write_buffer_size()):
             return
+        self._slow = False
         try:
             await asyncio.wait_for(self._writer.drain(), _DRAIN_SECONDS)
         except TimeoutError:
+            self._slow = True
             log.warning("client %s does not read", self.client_id)
         except ConnectionError:
             self.close()

@@ -221,6 +221,12 @@ def test_recorded_five_second_bars_are_passed_on_as_they_are(start, tmp_path):
     desk.step(ib, 24)
     got = [(b.open_, b.high, b.low, b.close, b.volume) for b in bars]
     assert got == [row[2:7] for row in rows]
+    for size, length in (("5 secs", 1), ("10 secs", 2), ("15 secs", 3), ("30 secs", 6), ("1 min", 12)):
+        rolled = ib.reqHistoricalData(desk.stock(ib), "", "1 D", size, "TRADES", True, 2)
+        parts = [rows[n : n + length] for n in range(0, 24, length)]
+        assert [(b.open, b.high, b.low, b.close, b.volume) for b in rolled] == [
+            (p[0][2], max(r[3] for r in p), min(r[4] for r in p), p[-1][5], sum(r[6] for r in p)) for p in parts
+        ]
 
 
 def test_five_second_quotes_lie_beside_the_trades(start):

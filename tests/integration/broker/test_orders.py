@@ -263,3 +263,30 @@ def test_corners_of_the_calendar(start, tmp_path):
     desk.step(ib, 210)
     assert (status(moc), status(day)) == ("Filled", "Cancelled")
     assert moc.fills[0].execution.time == datetime(2023, 11, 24, 18, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("version", [v for v in range(157, 177) if v != 158])  # at 158 clients disagree on a field
+def test_every_version_is_spoken(start, version, caplog):
+    desk = start(fill_at_once=True)
+    ib = desk.insync.IB()
+    ib.client.MaxClientVersion = version
+    ib.client.MinClientVersion = 150
+    ib.RequestTimeout = 10
+    ib.connect("127.0.0.1", desk.gateway.port, clientId=1, timeout=5)
+    stock = desk.stock(ib)
+    assert ib.client.serverVersion() == version
+    assert len(ib.reqHistoricalData(stock, "", "1 D", "1 min", "TRADES", True, 2)) == 3
+    filled = ib.placeOrder(stock, desk.insync.MarketOrder("BUY", 5))
+    waiting = ib.placeOrder(stock, desk.insync.LimitOrder("BUY", 5, 50.5, tif="GTC", orderRef="r"))
+    desk.settle(ib)
+    other = desk.insync.IB()
+    other.client.MaxClientVersion, other.client.MinClientVersion = version, 150
+    other.connect("127.0.0.1", desk.gateway.port, clientId=2, timeout=5)
+    (shown,) = other.reqAllOpenOrders()
+    assert (shown.order.lmtPrice, shown.order.tif, shown.order.orderRef) == (50.5, "GTC", "r")
+    assert (status(filled), status(waiting)) == ("Filled", "Submitted")
+    assert [t.order.totalQuantity for t in other.reqCompletedOrders(False)] == [5]
+    assert [p.position for p in other.positions()] == [5]
+    other.disconnect()
+    ib.disconnect()
+    assert not [r for r in caplog.records if r.name == "ib_insync.Decoder"]

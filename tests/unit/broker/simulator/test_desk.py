@@ -120,6 +120,40 @@ def test_any_order_is_taken_or_refused(simulation, fields, order_id):
     assert exchange.ledger.cash.is_finite()
 
 
+def test_a_client_that_does_not_read_holds_the_market_up_only_once(simulation):
+    class Stuck(Wire):
+        def get_write_buffer_size(self):
+            return 1_000_000
+
+        async def drain(self):
+            await asyncio.sleep(60)
+
+    async def drain():
+        session, loop, waits = Session(Stuck(), 176, simulation.faults), asyncio.get_running_loop(), []
+        for _ in range(3):
+            began = loop.time()
+            await session.drain()
+            waits.append(loop.time() - began)
+        return waits
+
+    first, *later = asyncio.run(drain())
+    assert first < 5
+    assert max(later) < 0.1
+
+
+def test_a_client_that_never_reads_is_disconnected(simulation):
+    class Full(Wire):
+        def get_write_buffer_size(self):
+            return 65 << 20
+
+    async def send():
+        session = Session(Full(), 176, simulation.faults)
+        session.send((49, 1, 0))
+        return session.closed
+
+    assert asyncio.run(send())
+
+
 def test_nothing_is_answered_before_the_client_has_named_itself(simulation):
     async def send():
         wire = Wire()
