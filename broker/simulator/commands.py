@@ -66,6 +66,9 @@ class Commands:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(names)}."
             raise ControlError(f"command: {name!r} is none.{hint}")
+        for key, value in arguments.items():
+            if isinstance(value, dict | list):
+                raise ControlError(f"{key}: {value!r} is not a plain value.")
         method: Callable[..., Answer | Awaitable[Answer]] = getattr(self, f"do_{name}")
         try:
             inspect.signature(method).bind(**arguments)
@@ -218,6 +221,7 @@ class Commands:
 
     def do_error(self, code: int, text: str = "injected", req_id: int = -1, client: int | None = None) -> Answer:
         """Send an error to all clients, or one."""
+        _count("code", code)
         wanted = [s for s in self.desk.sessions.values() if client in {None, s.client_id}]
         for session in wanted:
             session.refuse(req_id, code, text)

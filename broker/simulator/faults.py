@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from broker.simulator.answers import Message
 from broker.simulator.errors import ControlError
-from broker.simulator.requests import LAYOUTS
+from broker.simulator.requests import LAYOUTS, number
 
 ANSWERS: Final[Mapping[str, int]] = {
     "tickPrice": 1, "tickSize": 2, "orderStatus": 3, "error": 4, "openOrder": 5, "accountValue": 6, "portfolio": 7,
@@ -108,6 +108,13 @@ def rule_of(document: Mapping[str, Any]) -> Rule:
     for name in ("answer", "value"):
         if name in values:
             values[name] = str(values[name])
+    for name in ("code", "times", "skip", "client"):
+        if values.get(name) is not None and type(values[name]) is not int:
+            raise ControlError(f"{name}: {values[name]!r} is not a whole number.")
+    if values["action"] in {"delay", "partial"}:
+        number("value", values.get("value", ""))
+    if type(values.get("probability", 1)) not in {int, float}:
+        raise ControlError(f"probability: {values['probability']!r} is not a number.")
     return Rule(**values)
 
 

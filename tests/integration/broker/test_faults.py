@@ -378,6 +378,18 @@ def test_faults_follow_a_script(start):
         ("fault", {"request": "place_ordr", "action": "swallow"}, "Did you mean place_order?"),
         ("fault", {"answer": "orderStatus", "action": "explode"}, "'explode' is not one of"),
         ("fault", {"answer": "orderStatus", "action": "drop", "tmes": 1}, "'tmes' is not one of"),
+        ("fault", {"answer": "orderStatus", "action": "drop", "times": "many"}, "times: 'many'"),
+        ("fault", {"answer": "orderStatus", "action": "delay", "value": "soon"}, "value: 'soon'"),
+        ("fault", {"answer": "orderStatus", "action": "drop", "probability": 2}, "probability: 2"),
+        ("fault", {"answer": "orderStatus", "action": "drop", "probability": "x"}, "probability: 'x'"),
+        ("halt", {"symbol": ["AAPL"]}, "is not a plain value"),
+        ("error", {"code": "x"}, "code: 'x'"),
+        ("line", {"frames": "torn"}, "'torn' is not one of"),
+        ("line", {"market_data": "free"}, "'free' is not one of"),
+        ("position", {"symbol": "AAPL", "quantity": "many"}, "quantity: 'many' is not a number"),
+        ("end_stream", {"client": 9, "req_id": 1}, "client: 9 is not connected"),
+        ("correct", {"exec_id": "none", "price": 1}, "there is no execution 'none'"),
+        ("manual_order", {"symbol": "AAPL", "action": "BUY", "quantity": -5}, "was refused"),
         ("stpe", {}, "Did you mean step?"),
         ("step", {"bars": -1}, "bars: -1"),
         ("step", {"days": 1}, "days"),
@@ -389,9 +401,9 @@ def test_faults_follow_a_script(start):
     ],
 )
 def test_a_wrong_command_is_one_sentence(desk, name, arguments, sentence):
-    from broker.simulator.errors import ControlError
+    from broker.simulator.errors import SimulatorError
 
-    with pytest.raises(ControlError, match=sentence.replace("?", r"\?")):
+    with pytest.raises(SimulatorError, match=sentence.replace("?", r"\?")):
         desk.command(name, **arguments)
 
 
