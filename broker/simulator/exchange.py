@@ -17,13 +17,14 @@ from typing import Final
 from broker.costs import CostModel
 from broker.simulator.admission import Refusal, check_margin, check_short, check_terms, rejected
 from broker.simulator.book import OrderBook
+from broker.simulator.charges import Charges
 from broker.simulator.estimate import estimate
 from broker.simulator.happenings import Charged, Estimated, Filled, News, OrderNews, PositionNews, Printed, Refused
 from broker.simulator.instruments import InstrumentBook
 from broker.simulator.ledger import ZERO, Ledger, price_of, stepped
 from broker.simulator.market import Market, Print, SessionClosed
 from broker.simulator.matching import Meeting, begin, follow, meets, passes_stop
-from broker.simulator.moments import day_of, read_moment, written
+from broker.simulator.moments import read_moment, written
 from broker.simulator.order_request import Terms, terms_of
 from broker.simulator.orders import Execution, Order, Status
 from broker.simulator.tape import Bar
@@ -49,9 +50,11 @@ class Exchange:
     fraction_cap: Decimal | None = None  # largest fill at a time, by a fault
     changed_orders: dict[int, Order] = field(default_factory=dict)  # since the state was last saved
     next_execution: int = 1
-    accrued_session: int = -1  # up to which interest is booked
+    charges: Charges = field(init=False)
     _taken: dict[int, tuple[int, Decimal]] = field(default_factory=dict)  # order -> bar, what it has filled there
-    _shares: dict[tuple[int, int], Decimal] = field(default_factory=dict)  # traded by month, for tiers
+
+    def __post_init__(self) -> None:
+        self.charges = Charges(self.costs)
 
     # ---------------------------------------------------------------- time
 
@@ -86,25 +89,12 @@ class Exchange:
             if order.terms.kind == "MOC" and quote.session == closed.session and quote.bar and self._may_trade(order):
                 self._fill(order, Meeting(quote.price, takes=True), quote.bar)
         self._expire(closed.at)
-        self._accrue(closed.session)
+        self.charges.accrue(closed.session, self.ledger, self.market.prices())
 
     def _expire(self, moment: int) -> None:
         for order in self.book.waiting():
             if order.expires is not None and order.expires <= moment and not order.status.done:
                 self.cancel_order(order, "Order expired")
-
-    def _accrue(self, session: int) -> None:
-        """Interest for the calendar days since the last session."""
-        if self.accrued_session >= 0:
-            prices = self.market.prices()
-            short = -sum(p.quantity * price_of(prices[k]) for k, p in self.ledger.positions.items()
-                         if p.quantity < 0 and k in prices)  # fmt: skip
-            amount = self.costs.financing.accrued(
-                float(self.ledger.cash), max(0.0, float(short)), session - self.accrued_session
-            )
-            if amount:
-                self.ledger.accrue(Decimal(repr(amount)))
-        self.accrued_session = session
 
     # ---------------------------------------------------------------- orders in
 
@@ -374,7 +364,7 @@ class Exchange:
     def fill(self, order: Order, quantity: Decimal, price: Decimal, *, took: bool = True) -> None:
         """Fill a part of an order at a price."""
         session = self.market.trading_day() if self.market.session_now() < 0 else self.market.session_now()
-        fee = self._fee(order, quantity, price, session)
+        fee = self.charges.fee(order, quantity, price, session)
         signed = quantity * order.terms.side
         realised = self.ledger.book(order.instrument.key, signed, price, fee)
         total = order.filled + quantity
@@ -442,30 +432,10 @@ class Exchange:
         order.reduced += quantity
         self._tell(order)
 
-    def _fee(self, order: Order, quantity: Decimal, price: Decimal, session: int) -> Decimal:
-        """Minimum and maximum are an order's, so the whole of the session is charged less what was charged before."""
-        if order.charged_session != session:
-            order.charged, order.session_filled, order.session_value = ZERO, ZERO, ZERO
-            order.charged_session = session
-        day, month = day_of(session), _month(session)
-        before = self._shares.get(month, ZERO) - order.session_filled
-        order.session_filled += quantity
-        order.session_value += quantity * price
-        self._shares[month] = self._shares.get(month, ZERO) + quantity
-        whole = self.costs.commission(
-            order.session_filled * order.terms.side,
-            order.session_value / order.session_filled,
-            day,
-            monthly_shares=max(ZERO, before),
-        ).total
-        fee, order.charged = whole - order.charged, whole
-        return fee
-
     def remember(self, done: Execution) -> None:
         """Take in an execution of an earlier run."""
         self.executions.append(done)
-        month = _month(done.session)
-        self._shares[month] = self._shares.get(month, ZERO) + done.quantity
+        self.charges.count(done.session, done.quantity)
 
     def correct(self, exec_id: str, price: Decimal) -> Execution | None:
         """Bust an execution and book it again at another price; its id ends with the next number."""
@@ -500,9 +470,3 @@ class Exchange:
 
     def _refuse(self, client_id: int, order_id: int, refusal: Refusal) -> None:
         self.news.append(Refused(client_id, order_id, refusal.code, refusal.text))
-
-
-def _month(session: int) -> tuple[int, int]:
-    """The calendar month of a session, of which tiers count the shares."""
-    day = day_of(session)
-    return day.year, day.month

@@ -108,7 +108,7 @@ class StateFile:
         book.next_perm_id, book.last_manual_id = int(values["next_perm_id"]), int(values["last_manual_id"])
         book.next_ids = {int(client): number for client, number in json.loads(values["next_ids"]).items()}
         exchange.next_execution = int(values["next_execution"])
-        exchange.accrued_session = int(values["accrued_session"])
+        exchange.charges.accrued_session = int(values["accrued_session"])
 
     def save(self, exchange: Exchange) -> None:
         """Write what has changed since the last time, in one transaction.
@@ -157,7 +157,7 @@ class StateFile:
             "last_manual_id": book.last_manual_id,
             "next_ids": json.dumps(book.next_ids),
             "next_execution": exchange.next_execution,
-            "accrued_session": exchange.accrued_session,
+            "accrued_session": exchange.charges.accrued_session,
         }
         account |= {n: getattr(ledger, n) for n in ("opening_cash", "cash", "fees", "interest", "transferred")}
         self._connection.executemany(

@@ -2,11 +2,10 @@
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -19,35 +18,25 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[3]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Process:
     """`barloom gateway simulate` as a user starts it."""
 
     def __init__(self, data, state, *options):
-        self.port, self.control = free_port(), free_port()
-        line = [sys.executable, "-m", "pipelines.cli", "gateway", "simulate", "--port", str(self.port)]
-        line += ["--control-port", str(self.control), "--state", str(state), *options]
+        line = [sys.executable, "-m", "pipelines.cli", "gateway", "simulate", "--port", "0", "--control-port", "0"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "BARLOOM_DATA_DIR": str(data)}
-        self.child = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 60
-        while self.child.poll() is None and time.monotonic() < end:
-            if self.answers():
-                return
-            time.sleep(0.05)
-        raise AssertionError(self.child.communicate(timeout=5))
-
-    def answers(self):
-        """Whether the gateway listens yet."""
-        try:
-            self.command("status")
-        except OSError:
-            return False
-        return True
+        self.child = subprocess.Popen(
+            [*line, "--state", str(state), *options],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.said, ports = "", {}
+        while set(ports) != {"clients connect to 127.0.0.1", "control: http://127.0.0.1"}:
+            said = self.child.stdout.readline()
+            assert said, self.child.communicate(timeout=20)
+            self.said += said
+            ports |= {
+                name: int(port) for name, port in re.findall(r"(clients.* 127.0.0.1|control.*127.0.0.1):(\d+)", said)
+            }
+        self.port, self.control = ports["clients connect to 127.0.0.1"], ports["control: http://127.0.0.1"]
 
     def command(self, name, **arguments):
         """Over HTTP, as a user would."""
@@ -126,10 +115,9 @@ def test_orders_fills_positions_and_numbers_survive_a_kill(begin, insync):
 
 def test_it_says_on_every_start_that_it_is_a_simulation_and_ends_cleanly(begin):
     process = begin()
-    (out, _), code = process.end(signal.SIGTERM)
-    assert "SIMULATION: this is no market and no broker" in out
-    assert "DU1234567" in out
-    assert "127.0.0.1" in out
+    assert "SIMULATION: this is no market and no broker" in process.said
+    assert "account DU1234567, AAPL, MSFT" in process.said
+    _, code = process.end(signal.SIGTERM)
     assert code == 0
 
 
