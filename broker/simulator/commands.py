@@ -134,6 +134,7 @@ class Commands:
         exchange = self.desk.exchange
         exchange.market.seek(_moment("to", to))
         self.pace.ended = False
+        self.pace.resync()
         exchange.drift(exchange.market.now)
         return {"now": datetime_of(exchange.market.now).isoformat()}
 

@@ -19,6 +19,7 @@ from broker.simulator.tape import SECOND
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT: Final = 0.2  # seconds; how long a change of speed may take to be seen
+_MOST_BEHIND: Final = 2.0  # seconds; a machine that was asleep does not catch up
 _STEPS_AT_ONCE: Final = 16  # before clients get their turn, at full speed
 
 Published = Callable[[], Awaitable[None]]
@@ -38,6 +39,11 @@ class Pace:
     paused: bool = False
     steps: int = 0
     ended: bool = False
+    _anchor: tuple[float, int, float] | None = None  # wall seconds, market time and speed that replay counts from
+
+    def resync(self) -> None:
+        """Count from now on: time was sought, stopped, or made to pass at another speed."""
+        self._anchor = None
 
     async def run(self) -> None:
         """Play until the tape ends; in stepped mode, nothing."""
@@ -45,6 +51,7 @@ class Pace:
             return
         while True:
             if self.paused:
+                self.resync()
                 await asyncio.sleep(_LONGEST_WAIT / 4)
             elif self.mode is ClockMode.LIVE:
                 await self._live()
@@ -96,21 +103,38 @@ class Pace:
             await asyncio.sleep(_LONGEST_WAIT)
             return
         if market.session_now() < 0 and not market.mid_bar:
+            self.resync()
             await asyncio.sleep(min(self.closed_seconds, (upcoming - market.now) / SECOND / self.speed))
             self._step()
             await self.published()
             return
-        wait = (upcoming - market.now) / SECOND / self.speed
-        if wait <= _LONGEST_WAIT:
-            await asyncio.sleep(wait)
-            self._step()
-        else:
-            # the speed may be changed meanwhile, and time may be sought
-            started, begun, speed = time.monotonic(), market.now, self.speed
-            await asyncio.sleep(_LONGEST_WAIT)
-            if not self.paused and market.now == begun:
-                self.exchange.drift(begun + int((time.monotonic() - started) * speed * SECOND))
+        await self._replay_to(upcoming)
         await self.published()
+
+    async def _replay_to(self, upcoming: int) -> None:
+        """Wait for the next price, or some of the way to it; what a step costs does not slow the clock."""
+        wall, begun, speed = self._anchored()
+        wait = wall + (upcoming - begun) / SECOND / speed - time.monotonic()
+        if wait <= _LONGEST_WAIT:
+            await asyncio.sleep(max(0.0, wait))
+            if not self.paused:
+                self._step()
+            return
+        await asyncio.sleep(_LONGEST_WAIT)
+        # the speed may have been changed meanwhile, and time sought
+        if not self.paused and self._anchor == (wall, begun, speed) and self.speed == speed:
+            self.exchange.drift(begun + int((time.monotonic() - wall) * speed * SECOND))
+
+    def _anchored(self) -> tuple[float, int, float]:
+        now, market = time.monotonic(), self.exchange.market
+        if self._anchor is not None:
+            wall, begun, speed = self._anchor
+            behind = now - wall - (market.now - begun) / SECOND / speed
+            if speed != self.speed or behind > _MOST_BEHIND:
+                self._anchor = None
+        if self._anchor is None:
+            self._anchor = now, market.now, self.speed
+        return self._anchor
 
     async def _live(self) -> None:
         wall, market = int(time.time() * SECOND), self.exchange.market
