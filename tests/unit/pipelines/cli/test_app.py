@@ -69,6 +69,16 @@ def _empty_project(tmp_path, monkeypatch):
         ("mlflow sync --port 5", "--port"),
         ("mlflow snyc", "snyc"),
         ("ui", "there is no workspace.yaml"),
+        ("gateway simulate", "run `barloom download"),
+        ("gateway simulate --symbols AAPL", "run `barloom download --symbols AAPL` first"),
+        ("gateway simulate --account U1234567", "account: 'U1234567' is no simulated account"),
+        ("gateway simulate --speed fast", "speed: 'fast' is neither a number nor max."),
+        ("gateway simulate --clock wall", "wall"),
+        ("gateway simulate --costs free", "costs: 'free' is not one of"),
+        ("gateway simulate --cash -5", "cash: -5.0 is not above 0."),
+        ("gateway simulate --port 99999", "port: 99999 is not a port."),
+        ("gateway simulate --port 0 --detach", "port: 0"),
+        ("gateway simulate --script none.json", "none.json"),
     ],
 )
 def test_a_wrong_request_is_one_sentence_on_stderr_and_exit_code_2(line, sentence, capsys):
