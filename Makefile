@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test unit soak lint format bench lock clean
+.PHONY: help demo ui test unit contract soak lint format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ test: $(INSTALLED) ## the whole suite
 
 unit: $(INSTALLED) ## only the fast part of the suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit
+
+contract: $(INSTALLED) ## the vendor's own clients and ib_async on the gateway simulator, in environments of their own
+	@$(BIN)/python tests/contract
 
 soak: $(INSTALLED) ## random runs on every engine for ten minutes, then the whole grid of the crossover
 	@$(BIN)/python tests/soak --minutes 10
