@@ -166,7 +166,7 @@ def optimization_studies(
             n_trials=config.n_trials or None,
             thresholds=research.thresholds() if config.assess else None,
             children=config.mlflow_children if config.mlflow else None,
-            dagster_run=context.run_id,
+            dagster_run=context.run.run_id,
         )
         carried = carry_out_study(order, context.log.info)
         return Done(study_version(carried.record), study_facts(carried), unchanged=carried.unchanged)

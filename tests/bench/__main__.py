@@ -19,6 +19,7 @@ import engine
 import minute_bars
 import sample_run
 import speed
+import studies
 import tracking
 
 _HISTORY = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -73,7 +74,7 @@ def _processor() -> str:
 
 def _targets() -> None:
     sys.stdout.write("the rest: smaller is better; a ratio below 1.0 meets its target\n\n")
-    for part in (engine, sample_run, bookkeeping, minute_bars, tracking):
+    for part in (engine, sample_run, bookkeeping, minute_bars, studies, tracking):
         for name, measured, target in part.measure():
             value = statistics.median(measured)
             sys.stdout.write(
