@@ -181,8 +181,8 @@ class _Measured:
         known = not isinstance(shape, Missing)
         return {
             "sharpe_ratio": shape.sharpe * year if not isinstance(shape, Missing) else None,
-            "skewness": shape.skew if not isinstance(shape, Missing) else None,
-            "kurtosis": shape.kurtosis if not isinstance(shape, Missing) else None,
+            "return_skewness": shape.skew if not isinstance(shape, Missing) else None,
+            "return_kurtosis": shape.kurtosis if not isinstance(shape, Missing) else None,
             "sessions": len(material.evidence.daily),
             "trials": material.tried,
             "trials_with_returns": len(material.numbers),

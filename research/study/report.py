@@ -7,7 +7,7 @@ What was not measured is shown as "not measured", with what would measure it; no
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from html import escape
 from typing import Any
 
@@ -156,19 +156,44 @@ MEANINGS: Mapping[str, str] = {
     "half of all trials on the other; 0.5 is what luck gives.",
     "reality_check_p_value": "Chance of such a best trial if no trial had an edge over the benchmark (White).",
     "spa_p_value": "The same without being held back by hopeless trials (Hansen).",
-    "walk_forward_efficiency": "Result out of sample for each unit in sample; 1 means nothing was lost, 0 everything.",
+    "overfitting_slope": "What a better Sharpe ratio in one half of history bought in the other; below 0 it cost.",
+    "overfitting_loss": "How often the winner of one half lost money in the other.",
+    "walk_forward.efficiency": "Result out of sample for each unit in sample; 1 means nothing was lost, 0 everything.",
     "parameter_robustness": "What the neighbours of the best point come to, as a share of it: a lone peak is luck.",
+    "break_even_costs": "How many times as high costs leave nothing, where 4 times as high do.",
+    "monte_carlo_returns.sharpe.low": "One in twenty pasts like this one has a lower Sharpe ratio (block bootstrap).",
+    "monte_carlo_returns.growth.low": "One in twenty pasts like this one grows by less than this, as a fraction.",
+    "monte_carlo_returns.drawdown.low": "One in twenty pasts like this one falls further than this, as a fraction.",
+    "monte_carlo_trades.drawdown.low": "The same with the trades drawn again one by one.",
+    "monte_carlo_trades.ruin": "How often the trades drawn again lose half of the money at some point.",
+    "return_skewness": "Below 0 the large days are losses.",
+    "return_kurtosis": "3 is a normal distribution; more means rare large days, which blur a Sharpe ratio.",
 }
-"""What a figure says, for somebody who meets it for the first time."""
+"""What a figure says, for somebody who meets it for the first time; in the order in which they are shown."""
+
+_NAMES: Mapping[str, str] = {
+    "probability_of_backtest_overfitting": "Overfitting (PBO)",
+    "spa_p_value": "SPA p-value",
+    "reality_check_p_value": "Reality check p-value",
+    "walk_forward.efficiency": "Walk-forward efficiency",
+    "break_even_costs": "Break-even costs, times",
+    "monte_carlo_returns.sharpe.low": "Sharpe ratio, 5th percentile",
+    "monte_carlo_returns.growth.low": "Total return, 5th percentile",
+    "monte_carlo_returns.drawdown.low": "Drawdown, 95 % bound",
+    "monte_carlo_trades.drawdown.low": "Drawdown by trades, 95 % bound",
+    "monte_carlo_trades.ruin": "Chance of losing half",
+}
 
 
 def _statistics(view: StudyView) -> str:
+    """The figures that a reader needs, a sentence each; all others are in `study.json`."""
     if not view.statistics:
         return text_card("Statistics", f"{NOT_MEASURED}: the study was not assessed.")
-    sentences = {one.check: one.sentence for one in view.findings or ()}
+    known = dict(_flat(view.statistics))
     rows = [
-        (_title(key), _statistic(key, value), MEANINGS.get(key) or sentences.get(key, ""))
-        for key, value in _flat({name: one for name, one in view.statistics.items() if name != "walk_forward"})
+        (_NAMES.get(key) or _title(key), _statistic(key, known[key]), meaning)
+        for key, meaning in MEANINGS.items()
+        if key in known
     ]
     return table_card("Statistics", ["Figure", "Value", "What it means"], rows, kind="findings")
 
@@ -276,13 +301,14 @@ def _windows(view: StudyView) -> str:
     title = "Walk-forward windows"
     if not view.windows:
         return text_card(title, f"{NOT_MEASURED}: no walk-forward was made.")
+    varied = set(view.varied())
     columns = ("window", "train", "test", "parameters", "searched", "tested", "efficiency", "test return")
     rows = [
         (
             row.get("window"),
             f"{row.get('train_start')} to {row.get('train_end')}",
             f"{row.get('test_start')} to {row.get('test_end')}",
-            _window_params(row.get("params")) or row.get("reason") or UNKNOWN,
+            _window_params(row.get("params"), varied) or row.get("reason") or UNKNOWN,
             *(_number(row.get(key)) for key in ("searched", "tested", "efficiency")),
             format_metric("total_return", row.get("out_of_sample_return")),
         )
@@ -291,10 +317,10 @@ def _windows(view: StudyView) -> str:
     return table_card(title, columns, rows)
 
 
-def _window_params(text: str | None) -> str:
-    """`{"fast": 10}` as `fast 10`."""
+def _window_params(text: str | None, varied: Set[str]) -> str:
+    """`{"fast": 10, "risk": 1}` as `fast 10`, where `fast` alone was searched."""
     params = json.loads(text) if text else {}
-    return ", ".join(f"{name} {_number(value)}" for name, value in params.items())
+    return ", ".join(f"{name} {_number(value)}" for name, value in params.items() if name in varied)
 
 
 def _folds(view: StudyView) -> str:
