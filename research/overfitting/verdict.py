@@ -8,6 +8,7 @@ being unknown stands in the way as well.
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -221,15 +222,21 @@ def judge(figures: Mapping[str, Figure], thresholds: Thresholds | None = None) -
 def _judged(name: str, figure: Figure, limits: Limits) -> Finding:
     check, blocking = _CHECKS[name], limits.error is not None
     strictest = limits.error if limits.warn is None else limits.warn
-    if isinstance(figure, Missing | str):
-        reason = figure.reason if isinstance(figure, Missing) else figure
-        sentence = f"Not measured: {reason}."
-        return Finding(name, Severity.UNKNOWN, None, strictest, sentence, blocking)
+    reason = _unknown(figure)
+    if isinstance(figure, Missing | str) or reason:
+        return Finding(name, Severity.UNKNOWN, None, strictest, f"Not measured: {reason}.", blocking)
     value = float(figure)
     for severity, limit in ((Severity.ERROR, limits.error), (Severity.WARN, limits.warn)):
         if limit is not None and (value < limit if check.at_least else value > limit):
             return Finding(name, severity, value, limit, _said(check, check.bad, value, limit), blocking)
     return Finding(name, Severity.PASS, value, strictest, _said(check, check.good, value, strictest), blocking)
+
+
+def _unknown(figure: Figure) -> str:
+    """Why there is no figure; empty where there is one. NaN is above and below no limit, and would pass every check."""
+    if isinstance(figure, Missing | str):
+        return figure.reason if isinstance(figure, Missing) else figure
+    return "" if math.isfinite(figure) else f"the formula gives {figure}"
 
 
 def _said(check: Check, text: str, value: float, limit: float | None) -> str:

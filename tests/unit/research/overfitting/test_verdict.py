@@ -61,6 +61,14 @@ def test_what_was_not_measured_is_unknown_with_its_reason():
     assert by_check({})["trades"].sentence == "Not measured: it was not measured."
 
 
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("check", GOOD)
+def test_what_is_no_number_passes_nothing(check, figure):
+    found = by_check({**GOOD, check: figure})[check]
+    assert (found.severity, found.measured) == (Severity.UNKNOWN, None)
+    assert found.sentence == f"Not measured: the formula gives {figure}."
+
+
 def test_almost_sure_is_not_shown_as_sure():
     assert (
         "over 99.9 %"
