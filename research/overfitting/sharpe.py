@@ -72,7 +72,8 @@ def expected_maximum(trials: float, variance: float) -> float:
     """The ratio a period that the best of so many worthless trials is expected to show (2014, equation 1).
 
     Args:
-        trials: how many independent ones; 1 or fewer give 0.
+        trials: how many independent ones; 1 or fewer give 0, and so does a number so little above 1 that the formula,
+            which is for many, falls below the 0 of a single one.
         variance: of the ratios across trials, a period.
 
     >>> round(expected_maximum(100, 0.5 / 250), 7)
@@ -80,8 +81,9 @@ def expected_maximum(trials: float, variance: float) -> float:
     """
     if trials <= 1.0 or variance <= 0.0:
         return 0.0
-    above = (1.0 - _EULER) * _NORMAL.inv_cdf(1.0 - 1.0 / trials)
-    return math.sqrt(variance) * (above + _EULER * _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e)))
+    # the lower tail, turned round: 1 - 1 / trials is rounded to 1 where trials are very many
+    above = -(1.0 - _EULER) * _NORMAL.inv_cdf(1.0 / trials) - _EULER * _NORMAL.inv_cdf(1.0 / (trials * math.e))
+    return math.sqrt(variance) * max(above, 0.0)
 
 
 def deflated_sharpe(of: Moments, trials: float, variance: float) -> Figure:

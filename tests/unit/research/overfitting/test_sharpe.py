@@ -65,6 +65,12 @@ def test_a_row_that_does_not_vary_has_no_ratio():
     assert np.isnan(sharpe_ratios(np.array([[0.0, 0.0, 0.0], [0.1, 0.2, 0.3]]))).tolist() == [True, False]
 
 
+@given(st.floats(0, 1e300), st.floats(0, 1e300))
+def test_luck_is_never_below_that_of_a_single_trial_however_few_or_many_there_are(one, other):
+    few, many = sorted((one, other))
+    assert 0.0 <= expected_maximum(few, 0.002) <= expected_maximum(many, 0.002) < 2.0
+
+
 @given(st.floats(2, 1e5), st.floats(1.01, 10), st.floats(1e-6, 1e-2))
 def test_more_trials_have_more_luck(trials, factor, variance):
     assert expected_maximum(trials * factor, variance) > expected_maximum(trials, variance)
