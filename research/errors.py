@@ -39,3 +39,7 @@ class BarsError(ResearchError):
 
 class AccountingError(ResearchError):
     """A finished backtest does not add up; its numbers must not be used."""
+
+
+class StatisticsError(ResearchError):
+    """A statistic is asked of figures that it is not defined for: a wrong shape, no number, a level out of range."""
