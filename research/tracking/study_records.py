@@ -64,6 +64,7 @@ def tracked_study_record(
             **experiment.tags.model_dump(exclude_none=True),
             "state": record.state,
             "seed": specification.seed,
+            "code_version": record.page.get("code_version"),
             **{f"data_version.{symbol}": digest for symbol, digest in data_versions.items()},
         },
         datasets=[TrackedDataset(symbol, digest, f"{symbol}: {what}") for symbol, digest in data_versions.items()],
