@@ -188,7 +188,8 @@ def _new_pool(count: int) -> ProcessPoolExecutor:
     """
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
     with _interrupts_ignored():
-        pool.submit(int)  # starts the processes
+        for _ in range(count):  # each starts a process, since none is idle yet
+            pool.submit(int)
     return pool
 
 

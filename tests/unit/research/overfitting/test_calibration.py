@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.research.overfitting.calibration import rates
 
-SEEDS = range(16)
+SEEDS = range(12)
 
 
 @pytest.mark.parametrize("calm", [True, False])
