@@ -275,7 +275,7 @@ class SessionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The session moved to `state`; `in_reset` says that an outage is the nightly one, expected until it outlives it."""
+    """The session moved to `state`; `in_reset` says that it is the nightly outage, expected until it outlives it."""
 
     ts: datetime
     state: SessionState
