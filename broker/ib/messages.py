@@ -225,7 +225,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarUpdate:
-    """A bar of a subscription: five-second real-time bars, or the growing last bar of a history kept up to date."""
+    """A five-second bar of a subscription, just closed."""
 
     subscription: int
     bar: Bar
