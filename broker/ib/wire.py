@@ -74,6 +74,7 @@ class Wire:
         self._tell = tell
         self._client: Any = library.Client(_Receiver(tell))
         self._client.decoder.logger = _lost_messages(tell)
+        self._client._logger = _silence()
 
     @property
     def server_version(self) -> int:
@@ -368,6 +369,13 @@ def _lost_messages(tell: Tell) -> logging.Logger:
     """A logger of one connection, outside the tree of loggers that belong to the process."""
     logger = logging.Logger("broker.ib.wire")
     logger.addHandler(_LostMessages(tell))
+    return logger
+
+
+def _silence() -> logging.Logger:
+    """A logger that nobody reads: what it would hear is told as messages and errors of ours."""
+    logger = logging.Logger("broker.ib.wire")
+    logger.addHandler(logging.NullHandler())
     return logger
 
 
