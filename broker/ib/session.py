@@ -193,6 +193,12 @@ class Session:
         return 0 if talk is None else talk.wire.server_version
 
     @property
+    def library(self) -> str:
+        """Name and version of the client library; empty without a connection."""
+        talk = self._talk
+        return "" if talk is None else talk.wire.library
+
+    @property
     def clock_skew(self) -> timedelta | None:
         """By how much the gateway's clock is ahead of ours when last asked; None before."""
         return self._skew

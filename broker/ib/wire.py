@@ -57,9 +57,6 @@ try:
 except ModuleNotFoundError:
     import ib_insync as library
 
-LIBRARY: Final = f"{library.__name__} {library.__version__}"
-"""Name and version of the client library in use."""
-
 _UNSET: Final = 1e300  # the library's sign for "not told" lies above; no price or quantity does
 _DAY: Final = re.compile(r"\d{8}")
 
@@ -75,6 +72,11 @@ class Wire:
         self._client: Any = library.Client(_Receiver(tell))
         self._client.decoder.logger = _lost_messages(tell)
         self._client._logger = _silence()
+
+    @property
+    def library(self) -> str:
+        """Name and version of the client library."""
+        return f"{library.__name__} {library.__version__}"
 
     @property
     def server_version(self) -> int:
