@@ -251,9 +251,13 @@ class MarketDataType:
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """A message that the client library could not read: something happened and we do not know what."""
+    """A message that the client library could not read: something happened and we do not know what.
+
+    `about_account` where it may concern orders, fills, positions or figures of the account.
+    """
 
     text: str
+    about_account: bool
 
 
 class SessionState(StrEnum):

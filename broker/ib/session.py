@@ -75,7 +75,6 @@ Now = Callable[[], datetime]
 _MARGIN: Final = 5.0  # a call waits so much longer than its answer may take, and then blames the session's thread
 _SEND_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 1.0
-_COMPETING_SECONDS: Final = 30.0  # between two tries to get market data back from another session
 _REVIVALS: Final = 6  # tries for a stream that dies again and again without a single bar
 _OVER: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 
@@ -113,6 +112,7 @@ class Session:
         self._commissions: dict[str, Commission] = {}
         self._talk: Conversation | None = None
         self._account = settings.account or ""
+        self._unread = 0  # messages about the account that could not be read
         self._skew: timedelta | None = None
         self._opened: asyncio.Future[AccountSnapshot] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -456,7 +456,7 @@ class Session:
             sentence = self._health.outage(self._now(), self._loop.time())
             if sentence is not None:
                 self._alarm("outage", sentence)
-            if "competing" in self._health.faults and self._loop.time() - tried > _COMPETING_SECONDS:
+            if "competing" in self._health.faults and self._loop.time() - tried > self.settings.competing_seconds:
                 tried = self._loop.time()
                 self._resubscribe(self._connected())
 
@@ -525,7 +525,8 @@ class Session:
             self._portfolio[message.contract.con_id] = message
         elif isinstance(message, Commission):
             self._commissions[message.exec_id] = message
-        elif isinstance(message, Undecoded):
+        elif isinstance(message, Undecoded) and message.about_account:
+            self._unread += 1
             self._start(self._learn_again())
         self._tell(message)
 
@@ -586,6 +587,7 @@ class Session:
     # ---------------------------------------------------------------- asking, on the session's thread
 
     async def _synchronize(self, talk: "Conversation", seconds: float) -> AccountSnapshot:
+        unread = self._unread
         positions = self._loop.create_task(self._positions(talk, seconds))
         opened = self._loop.create_task(self._open_orders(talk, seconds))
         completed = self._loop.create_task(self._completed_orders(talk, seconds))
@@ -600,6 +602,8 @@ class Session:
         if missing:
             text = f"gateway: {self.settings.address} did not tell {', '.join(missing)} within {seconds:g} seconds."
             raise GatewayNotReadyError(text, missing)
+        if self._unread != unread:
+            raise GatewayNotReadyError(f"gateway: {self.settings.address} told something that cannot be read.", ("?",))
         account = self._account
         snapshot = AccountSnapshot(
             ts=self._now(), account=account,

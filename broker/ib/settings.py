@@ -58,6 +58,7 @@ class SessionSettings:
         retry_most_seconds: the longest wait between two attempts.
         reset: the nightly window; None where there is none.
         outage_seconds: how long an outage may last, outside the window or past its end, before it is an alarm.
+        competing_seconds: between two tries to get market data back that another session of the user took.
         skew_warning, skew_most: differences between our clock and the gateway's that raise an alarm, and that close
             the gate for orders.
         market_data: 1 live, 3 delayed.
@@ -76,6 +77,7 @@ class SessionSettings:
     retry_most_seconds: float = 60.0
     reset: ResetWindow | None = ResetWindow()
     outage_seconds: float = 120.0
+    competing_seconds: float = 30.0
     skew_warning: float = 2.0
     skew_most: float = 30.0
     market_data: int = 1

@@ -59,6 +59,10 @@ except ModuleNotFoundError:
 
 _UNSET: Final = 1e300  # the library's sign for "not told" lies above; no price or quantity does
 _DAY: Final = re.compile(r"\d{8}")
+# what the decoder logs about messages that say nothing about the account: contracts, bars, ticks and the like
+_LOST: Final = re.compile(
+    r"fields: \['(?!(?:3|5|6|7|8|11|53|54|55|59|61|62|101|102)')|Error for (?:tick|realtime|histor|head)"
+)
 
 
 class Wire:
@@ -364,7 +368,8 @@ class _LostMessages(logging.Handler):
         self._say = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._say(Undecoded(record.getMessage()))
+        text = record.getMessage()
+        self._say(Undecoded(text, _LOST.search(text) is None))
 
 
 def _lost_messages(tell: Tell) -> logging.Logger:
