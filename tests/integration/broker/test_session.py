@@ -264,7 +264,8 @@ def test_a_competing_session_takes_the_data_and_gives_it_back(desk, connect):
     desk.command("competing_session", active=True)
     assert "(10197)" in until(session, state(SessionState.DEGRADED)).reason
     desk.command("competing_session", active=False)
-    until(session, lambda e: isinstance(e, Resubscribed))
+    for _ in range(2):  # the first may have been asked for before the other session ended
+        until(session, lambda e: isinstance(e, Resubscribed))
     step(desk, session)
     until(session, state(SessionState.READY))
 
@@ -372,6 +373,7 @@ def test_a_stream_that_died_is_asked_for_again(desk, connect, code):
     session = connect(client_id=7)
     session.open()
     stream = session.subscribe(SubscriptionRequest(APPLE, "real_time_bars"))
+    session.server_time()
     desk.command("end_stream", client=7, code=code, req_id=session._streams[stream].key)
     assert until(session, lambda e: isinstance(e, Resubscribed)).subscription == stream
     step(desk, session)
