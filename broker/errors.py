@@ -63,3 +63,11 @@ class NoDataError(RequestRefusedError):
 
 class PacingError(RequestRefusedError):
     """IB says that it was asked too often; to be asked again after a pause."""
+
+
+class LiveDataError(BrokerError):
+    """A live feed that cannot be fed as it was asked for."""
+
+
+class LiveRunError(BrokerError):
+    """Cerebro is run in a way in which live trading does not work."""
