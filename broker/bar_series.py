@@ -25,7 +25,7 @@ from warehouse.scales import share_ratio
 
 _MICROSECOND = timedelta(microseconds=1)
 _HALF_HOUR: Final = timedelta(minutes=30) // _MICROSECOND
-_HOUR: Final = 2 * _HALF_HOUR
+_AFTER_CLOSE: Final = timedelta(hours=1)
 _OVERLAP: Final = 5  # bars of the warehouse that the first question asks for again, to compare their scale
 
 
@@ -36,6 +36,8 @@ class Patience:
     Attributes:
         grace: after a bar's close, before history is asked for it.
         settle_after: after a bar's close; what history still lacks then does not exist.
+        believe_after: after a bar's close; from then on history's bar is final even if no later one follows it. A
+            bar that history shows earlier may be half of it.
         pause: between two questions for the same bars; IB refuses the same question within 15 seconds.
         tries: questions in vain after which the feed rests until something changes.
         fresh_bars: bars that may be overdue while the session is open before the data count as stale.
@@ -44,6 +46,7 @@ class Patience:
 
     grace: float
     settle_after: float
+    believe_after: float
     pause: float = 15.0
     tries: int = 8
     fresh_bars: int = 1
@@ -56,10 +59,10 @@ class Patience:
 
 
 _PATIENCE: Final = {
-    Resolution.SECONDS_5: Patience(grace=5, settle_after=60, fresh_bars=12),
-    Resolution.MINUTE: Patience(grace=5, settle_after=60, fresh_bars=3),
-    Resolution.HOURLY: Patience(grace=5, settle_after=120),
-    Resolution.DAILY: Patience(grace=60, settle_after=7200, pause=60, tries=120),
+    Resolution.SECONDS_5: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=12),
+    Resolution.MINUTE: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=3),
+    Resolution.HOURLY: Patience(grace=5, settle_after=120, believe_after=60),
+    Resolution.DAILY: Patience(grace=60, settle_after=7200, believe_after=60, pause=60, tries=120),
 }
 
 DELAYED_BY: Final = 1200.0
@@ -71,11 +74,13 @@ class Gap:
     """Bars to ask history for: those stamped after `after` and at or before `until`.
 
     `since` is where the answer begins: at `after`, or before it where bars are asked for again to compare them.
+    `open_ended` asks for what came after `until` too, which shows that the last bar is complete.
     """
 
     after: int
     until: int
     since: int
+    open_ended: bool
 
 
 class BarSeries:
@@ -137,7 +142,7 @@ class BarSeries:
             return None
         since = self._stored[-_OVERLAP:][0].ts - 1 if self._stored else self.settled
         until = max(min(due, farthest(self.grid, self.grid.next_close(since))), self.settled)
-        self._asked = Gap(self.settled, until, since)
+        self._asked = Gap(self.settled, until, since, open_ended=until >= due and not self._ends_session(until))
         return self._asked
 
     def stir(self) -> None:
@@ -153,7 +158,8 @@ class BarSeries:
         gap, self._asked = self._asked, None
         assert gap is not None  # noqa: S101 (there is no answer without a question)
         ratio = self._release_stored(bars)
-        found = {bar.ts: bar for bar in bars if self.settled < bar.ts <= gap.until}
+        final = max(max((bar.ts for bar in bars), default=0) - 1, now - round(self.patience.believe_after * 1e6))
+        found = {bar.ts: bar for bar in bars if self.settled < bar.ts <= min(gap.until, final)}
         last = max(found, default=self.settled)
         patient = round((self.patience.settle_after + self.late_by) * 1e6)
         decided = max(last, min(gap.until, self.grid.last_close(now - patient)))
@@ -186,6 +192,10 @@ class BarSeries:
         """The question that waits will not be answered."""
         self._asked = None
 
+    def _ends_session(self, close: int) -> bool:
+        """Whether what follows is another day, which would have to be asked for beside."""
+        return self.grid.resolution.intraday and close == self.grid.session_bounds(close)[1]
+
     def _count_try(self, now: int, monotonic: float) -> None:
         self._tries += 1
         self._ask_from = monotonic + self.patience.pause
@@ -208,7 +218,7 @@ class BarSeries:
 def farthest(grid: BarGrid, first: int) -> int:
     """Up to which stamp one question can ask, beginning with another."""
     if grid.resolution is Resolution.SECONDS_5:
-        return min(first - grid.length + _HOUR, grid.session_bounds(first)[1])
+        return min(first - grid.length + _HALF_HOUR, grid.session_bounds(first)[1])
     return grid.close_after_sessions(first, _parts(grid, first).sessions - 1)
 
 
@@ -216,7 +226,11 @@ def history_request(contract: Contract, grid: BarGrid, gap: Gap) -> HistoryReque
     """The question to IB whose answer covers a gap."""
     parts = _parts(grid, gap.until)
     sessions = grid.sessions_between(grid.next_close(gap.since), gap.until)
-    return HistoryRequest(contract, moment_of(gap.until), parts.duration.format(sessions=sessions), parts.size)
+    end = None if gap.open_ended else moment_of(gap.until)
+    if not grid.resolution.intraday:
+        sessions += 1  # of which the last may have begun only
+        end = None if end is None else end + _AFTER_CLOSE
+    return HistoryRequest(contract, end, parts.duration.format(sessions=sessions), parts.size)
 
 
 @dataclass(frozen=True, slots=True)
