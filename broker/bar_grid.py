@@ -6,7 +6,7 @@ An intraday bar is counted from the session's open and the last one is cut at th
 bar is the session. All times are UTC microseconds since 1970; the stamp of a bar is its close.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
@@ -30,15 +30,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BarGrid:
-    """The bars of one resolution on one exchange."""
+    """The bars of one resolution on one exchange; `length` is the nominal one in microseconds."""
 
     calendar: TradingCalendar
     resolution: Resolution
+    length: int = field(init=False)
 
-    @property
-    def length(self) -> int:
-        """Nominal length of a bar in microseconds."""
-        return self.resolution.length // _MICROSECOND
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", self.resolution.length // _MICROSECOND)
 
     def slot(self, moment: int) -> Slot | None:
         """The bar in which something that begins at a moment falls; None outside regular hours."""

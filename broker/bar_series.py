@@ -84,7 +84,12 @@ class Gap:
 
 
 class BarSeries:
-    """The bars of one symbol; `ready` are those that wait to be delivered, ascending.
+    """The bars of one symbol.
+
+    Attributes:
+        ready: bars that wait to be delivered, ascending.
+        settled: the stamp up to which everything is decided; `next_close` is the first stamp after it.
+        late_by: seconds by which the data are delayed.
 
     Args:
         grid: which bars there can be.
@@ -98,17 +103,13 @@ class BarSeries:
         self.ready: deque[ClosedBar] = deque()
         self.builder = BarBuilder(grid)
         self.settled = stored[-1].ts if stored else settled
+        self.next_close = grid.next_close(self.settled)
         self.late_by = 0.0
         self._stored = list(stored)
         self._asked: Gap | None = None
         self._tries = 0
         self._ask_from = 0.0
         self._rests_until = 0  # a stamp; until one after it is due, nothing is asked any more
-
-    @property
-    def next_close(self) -> int:
-        """The first stamp that is not decided."""
-        return self.grid.next_close(self.settled)
 
     @property
     def resting(self) -> bool:
@@ -205,6 +206,7 @@ class BarSeries:
     def _settle(self, bars: Sequence[ClosedBar], until: int) -> None:
         self.ready.extend(bars)
         self.settled = max(self.settled, until)
+        self.next_close = self.grid.next_close(self.settled)
         self.builder.drop(self.settled)
 
     def _release_stored(self, bars: Sequence[ClosedBar]) -> float | None:

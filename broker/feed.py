@@ -96,6 +96,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _begin_anew(self) -> None:
         self.incomplete: set[int] = set()
         self._streams = _Streams()
+        self._ready = False  # what the session has said last, in the order in which it said it
         self._delayed = False
         self._refused = ""  # why there are no data and never will be
         self._caught_up = False  # once the first back-fill is over
@@ -128,7 +129,8 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.store.start(data=self)
         self.series = self._new_series()
         self._subscribe()
-        if self.store.gateway.state is SessionState.READY:
+        self._ready = self.store.gateway.state is SessionState.READY
+        if self._ready:
             self.put_notification(self.CONNECTED)
 
     def stop(self) -> None:
@@ -205,13 +207,12 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         """Take complete bars, ask for what is missing, say how things stand."""
         series = self._started_series()
         series.advance()
-        ready = self.store.gateway.state is SessionState.READY
-        if ready and not self._refused:
+        if self._ready and not self._refused:
             gap = series.wanted(now, monotonic)
             if gap is not None:
                 self.store.ask(self, gap, history_request(self.p.contract, self.grid, gap))
             self._watch_silence(now)
-        self._tell_status(now, ready=ready)
+        self._tell_status(now)
 
     def answered(self, gap: Gap, bars: tuple[Bar, ...] | GatewayError, now: int, monotonic: float) -> None:
         """Take what became of a question to history."""
@@ -273,7 +274,8 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self._streams.renewed_at = now
 
     def _hear_state(self, event: StateChange) -> None:
-        if event.state is SessionState.READY:
+        self._ready = event.state is SessionState.READY
+        if self._ready:
             self._started_series().stir()
             if self._laststatus in {self.CONNBROKEN, self.UNKNOWN}:
                 self.put_notification(self.CONNECTED)
@@ -282,7 +284,8 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _broke(self, reason: str, subscription: int) -> None:
         """There was an interruption: bars may be missing, and the stream has to show that it lives."""
-        self.put_notification(self.CONNBROKEN, reason)
+        if self._laststatus != self.CONNECTED:  # else it was told just before
+            self.put_notification(self.CONNBROKEN, reason)
         self._started_series().stir()
         if subscription == self._streams.bars:
             self._streams.dead = False
@@ -312,11 +315,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             self._unsubscribe()
             self._subscribe()
 
-    def _tell_status(self, now: int, *, ready: bool) -> None:
+    def _tell_status(self, now: int) -> None:
         if self._refused:
             self.put_notification(self.NOTSUBSCRIBED, self._refused)
             return
-        if not ready or self._streams.dead:
+        if not self._ready or self._streams.dead:
             self.put_notification(self.CONNBROKEN)
             return
         live = self._fresh(now) and not self._delayed

@@ -249,6 +249,7 @@ def run(gateway, warehouse, script, *, symbols=("AAPL",), resolution=Resolution.
     cerebro.store, cerebro.script = store, script
     for symbol in symbols:
         cerebro.adddata(store.getdata(symbol, resolution, qcheck=0.0, **options))
+    gateway.feeds = cerebro.datas
     cerebro.addstrategy(strategy, **(params or {}))
     (ran,) = run_live(cerebro)
     return ran
