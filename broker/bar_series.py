@@ -26,6 +26,7 @@ from warehouse.scales import share_ratio
 _MICROSECOND = timedelta(microseconds=1)
 _HALF_HOUR: Final = timedelta(minutes=30) // _MICROSECOND
 _AFTER_CLOSE: Final = timedelta(hours=1)
+_DOUBTS: Final = 3  # times that history is asked again when it says that there are no bars at all
 _OVERLAP: Final = 5  # bars of the warehouse that the first question asks for again, to compare their scale
 
 
@@ -158,6 +159,9 @@ class BarSeries:
         """
         gap, self._asked = self._asked, None
         assert gap is not None  # noqa: S101 (there is no answer without a question)
+        if not bars and gap.until > self.settled and self._tries < _DOUBTS:
+            self._count_try(now, monotonic)
+            return None
         ratio = self._release_stored(bars)
         final = max(max((bar.ts for bar in bars), default=0) - 1, now - round(self.patience.believe_after * 1e6))
         found = {bar.ts: bar for bar in bars if self.settled < bar.ts <= min(gap.until, final)}
