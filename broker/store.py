@@ -94,7 +94,7 @@ class Store:
         self._contracts: dict[Contract, Contract] = {}
         self._inbox: SimpleQueue[Event | _Answer | _Wake] | None = None
         self._notices: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
-        self._held_since: dict[LiveFeed, tuple[int, float]] = {}
+        self._held_since: dict[int, tuple[int, float]] = {}  # by the feed's id: which bar is held, and since when
         self._cerebro: bt.Cerebro | None = None
         self._end = threading.Event()
 
@@ -251,7 +251,7 @@ class Store:
         bar = self.deliverable(feed)
         if bar is None or feed.series is None:
             return None
-        self._held_since.pop(feed, None)
+        self._held_since.pop(id(feed), None)
         return feed.series.ready.popleft()
 
     def deliverable(self, feed: LiveFeed) -> ClosedBar | None:
@@ -274,10 +274,10 @@ class Store:
     # ---------------------------------------------------------------- inside
 
     def _waited_long(self, feed: LiveFeed, bar: ClosedBar, *, filling: bool) -> bool:
-        held, since = self._held_since.get(feed, (0, 0.0))
+        held, since = self._held_since.get(id(feed), (0, 0.0))
         if held != bar.ts:
             since = self._monotonic()
-            self._held_since[feed] = bar.ts, since
+            self._held_since[id(feed)] = bar.ts, since
         return self._monotonic() - since >= (max(_FIRST_HOLD_SECONDS, self._hold) if filling else self._hold)
 
     def _tend(self) -> None:
@@ -301,7 +301,7 @@ class Store:
             self.put_notification("undecoded", event)
 
     def _hand_answer(self, answer: _Answer) -> None:
-        if answer.feed not in self.feeds:
+        if not any(feed is answer.feed for feed in self.feeds):  # Backtrader's feeds compare by price
             return
         told: tuple[Bar, ...] | GatewayError
         try:

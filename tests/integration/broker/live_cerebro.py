@@ -43,13 +43,19 @@ class Stage(Rounds):
         if self.store.any_deliverable() or self.store.ended:
             return
         if self.condition is not None and not self.condition():
-            assert time.monotonic() < self.until, "timed out"
+            assert time.monotonic() < self.until, f"timed out: {self.standing()}"
             return
         try:
             self.condition = next(self.script)
         except StopIteration:
             self.store.end()
         self.until = time.monotonic() + PATIENCE
+
+
+    def standing(self):
+        """How things stand, for a failure's message."""
+        told = self.runningstrats[0].statuses
+        return [(moment_of(feed.series.settled), len(feed.series.ready), feed._streams) for feed in self.datas], told
 
 
 class LiveDesk:
@@ -83,6 +89,11 @@ class LiveDesk:
         if self.session.state is SessionState.READY:
             self.session.server_time()
         self.command("step", bars=bars)
+
+    def heard(self):
+        """Whether every feed has heard the last five seconds of the bar that closed last."""
+        now = self.desk.exchange.market.now
+        return all(feed.series.builder.heard_until >= now for feed in self.feeds)
 
     def delivered(self):
         """Whether every feed has delivered the bar that closed last."""

@@ -128,7 +128,7 @@ def nothing(desk):
         (another_session, no_other_session),
         (disconnect, nothing),
         (restart, nothing),
-        (freeze, nothing),
+        (freeze, disconnect),
     ],
 )
 def test_what_came_during_an_interruption_is_filled_in_and_the_feed_is_live_again(live, recording, breaks, heals):
@@ -194,8 +194,10 @@ def test_history_that_is_empty_for_a_while_is_asked_again(live, recording):
 def test_delayed_data_are_delivered_late_and_not_traded_on(live, recording):
     def script(desk):
         yield desk.told("DELAYED")
-        desk.step(30)
-        yield lambda: desk.feeds[0].series.settled >= desk.desk.exchange.market.now and not desk.feeds[0].series.ready
+        for _ in range(25):
+            desk.step()
+            yield desk.heard
+        yield desk.delivered
 
     desk = live(market_data=3)
     desk.command("line", market_data="delayed")
