@@ -51,7 +51,6 @@ class Stage(Rounds):
             self.store.end()
         self.until = time.monotonic() + PATIENCE
 
-
     def standing(self):
         """How things stand, for a failure's message."""
         told = self.runningstrats[0].statuses
@@ -98,7 +97,9 @@ class LiveDesk:
     def delivered(self):
         """Whether every feed has delivered the bar that closed last."""
         now = self.desk.exchange.market.now
-        return all(feed.series is not None and feed.series.settled >= now and not feed.series.ready for feed in self.feeds)
+        return all(
+            feed.series is not None and feed.series.settled >= now and not feed.series.ready for feed in self.feeds
+        )
 
     def told(self, name):
         """Whether a status is told from now on."""

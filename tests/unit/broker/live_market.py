@@ -52,7 +52,7 @@ def parts(spans, *, price=10_000, skip=()):
     made = []
     for start, end in spans:
         for opens in range(start, end, PART):
-            price += (opens // PART * 7919) % 11 - 5
+            price += (opens // PART * 2654435761 & 0xFFFFFFFF) // 65536 % 11 - 5
             low, high = price - opens // PART % 3, price + opens // PART % 4
             if opens // (60 * SECOND) * 60 * SECOND not in skip:
                 prices = (price / 100, high / 100, low / 100, (low + high) // 2 / 100)
@@ -239,7 +239,17 @@ class Rounds(bt.Cerebro):
                 self.store.end()
 
 
-def run(gateway, warehouse, script, *, symbols=("AAPL",), resolution=Resolution.MINUTE, strategy=Witness, params=None, **options):
+def run(
+    gateway,
+    warehouse,
+    script,
+    *,
+    symbols=("AAPL",),
+    resolution=Resolution.MINUTE,
+    strategy=Witness,
+    params=None,
+    **options,
+):
     """Run a strategy over live feeds while a script (a generator) plays; the strategy."""
     store = Store(
         gateway, warehouse, CALENDAR, clock=gateway.clock, monotonic=gateway.monotonic, askers=AtOnce(),
