@@ -113,6 +113,11 @@ class BarSeries:
         self._rests_until = 0  # a stamp; until one after it is due, nothing is asked any more
 
     @property
+    def first_possible(self) -> int:
+        """The earliest stamp that the next bar can have which is not ready yet."""
+        return self._stored[0].ts if self._stored else self.next_close
+
+    @property
     def resting(self) -> bool:
         """Whether history was asked in vain so often that it is not asked now."""
         return self._rests_until > 0

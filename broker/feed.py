@@ -181,7 +181,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         """Whether a bar may still come that is stamped at or before some other feed's."""
         series = self._started_series()
         hopeless = series.ready or series.resting or self._refused
-        return not hopeless and series.next_close <= ts
+        return not hopeless and series.first_possible <= ts
 
     @property
     def filling(self) -> bool:

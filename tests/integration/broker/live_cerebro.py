@@ -65,13 +65,17 @@ class LiveDesk:
         self.command = desk.command
         self.strategy = self.store = None
 
+    def market_now(self):
+        """The market's time in microseconds."""
+        return self.desk.exchange.market.now
+
     def clock(self):
         """The market's time."""
-        return moment_of(self.desk.exchange.market.now)
+        return moment_of(self.market_now())
 
     def run(self, script, *, symbols=("AAPL",), resolution=Resolution.MINUTE, strategy=Witness, params=None, **options):
         """Run a Cerebro until the script ends; the strategy."""
-        patience = options.pop("patience", replace(Patience.of(resolution), pause=0.05))
+        patience = options.pop("patience", replace(Patience.of(resolution), pause=0.05, silence=1e5))
         self.store = Store(self.session, Warehouse(self.folder), get_calendar("XNYS"), clock=self.clock, hold=5.0)
         cerebro = Stage(stdstats=False)
         cerebro.store, cerebro.script = self.store, script(self)
@@ -91,15 +95,33 @@ class LiveDesk:
 
     def heard(self):
         """Whether every feed has heard the last five seconds of the bar that closed last."""
-        now = self.desk.exchange.market.now
+        now = self.market_now()
         return all(feed.series.builder.heard_until >= now for feed in self.feeds)
 
     def delivered(self):
         """Whether every feed has delivered the bar that closed last."""
-        now = self.desk.exchange.market.now
+        now = self.market_now()
         return all(
             feed.series is not None and feed.series.settled >= now and not feed.series.ready for feed in self.feeds
         )
+
+    def doubted(self):
+        """Whether a stream was begun again and has not shown since that it lives."""
+        return any(feed._streams.doubted_at is not None for feed in self.feeds)
+
+    def follow(self, bars):
+        """A script: play until some bars were delivered as they closed.
+
+        A stream that is begun again while a bar is played loses a part of it, and the bar comes with the next one.
+        """
+        followed = 0
+        for _ in range(20):
+            if followed == bars:
+                return
+            self.step()
+            yield lambda: self.delivered() or self.doubted()
+            followed += self.delivered()
+        raise AssertionError(f"{followed} of {bars} bars were delivered as they closed")
 
     def told(self, name):
         """Whether a status is told from now on."""

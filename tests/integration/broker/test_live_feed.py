@@ -13,6 +13,7 @@ from warehouse.store import Warehouse
 
 pytestmark = pytest.mark.integration
 
+MINUTE = 60_000_000
 STORED_UNTIL = date(2024, 1, 4)
 
 
@@ -32,7 +33,7 @@ def live(start, recording, tmp_path):
 
 def everything(desk, recording, symbol="AAPL"):
     """The bars that a run has to see: 30 stored ones and all later ones of the recording."""
-    whole = recorded(recording, symbol, desk.desk.exchange.market.now)
+    whole = recorded(recording, symbol, desk.market_now())
     stored = len(recorded(recording, symbol, 1704402000 * 1_000_000))  # 2024-01-04 16:00 in New York
     return whole[stored - 30 :]
 
@@ -40,9 +41,7 @@ def everything(desk, recording, symbol="AAPL"):
 def test_a_session_is_filled_from_the_warehouse_and_history_and_goes_live(live, recording):
     def script(desk):
         yield desk.told("DELAYED")
-        for _ in range(5):
-            desk.step()
-            yield desk.delivered
+        yield from desk.follow(5)
 
     desk = live()
     strategy = desk.run(script)
@@ -64,9 +63,7 @@ def until_live(desk):
 def test_several_feeds_deliver_the_bars_of_one_moment_together(live, recording):
     def script(desk):
         yield desk.told("DELAYED")
-        for _ in range(3):
-            desk.step()
-            yield desk.delivered
+        yield from desk.follow(3)
 
     desk = live(symbols=("AAPL", "MSFT"))
     strategy = desk.run(script, symbols=("AAPL", "MSFT"))
@@ -137,23 +134,24 @@ def test_what_came_during_an_interruption_is_filled_in_and_the_feed_is_live_agai
         broken = desk.told("CONNBROKEN")
         breaks(desk)
         yield broken
+        before = desk.market_now()
         desk.command("step", bars=3)
+        missed.extend(range(before + MINUTE, desk.market_now() + 1, MINUTE))
         again = desk.told("CONNECTED")
         heals(desk)
         yield again
         yield desk.ready
-        for _ in range(3):
-            desk.step()
-            yield desk.delivered
+        yield from desk.follow(3)
 
-    desk = live()
+    desk, missed = live(), []
     strategy = desk.run(script)
     truth = everything(desk, recording)
     assert prices(strategy) == truth
     broken = strategy.statuses.index("CONNBROKEN")
     assert strategy.statuses[broken - 1] == "LIVE"
     assert strategy.statuses[broken:][-2:] == ["LIVE", "DISCONNECTED"]
-    assert not set(strategy.live) & {bar[0] for bar in truth[-6:-3]}
+    assert len(missed) == 3
+    assert not set(strategy.live) & set(missed)
     assert truth[-1][0] in strategy.live
 
 
@@ -167,9 +165,7 @@ def test_a_stream_that_ends_is_begun_again_and_the_gap_filled(live, recording, c
         yield lambda: stream.key is None
         desk.command("step", bars=2)
         yield lambda: stream.key is not None
-        for _ in range(3):
-            desk.step()
-            yield desk.delivered
+        yield from desk.follow(3)
 
     desk = live()
     strategy = desk.run(script)
@@ -182,9 +178,7 @@ def test_history_that_is_empty_for_a_while_is_asked_again(live, recording):
     def script(desk):
         desk.command("fault", request="history", action="empty", times=2)
         yield lambda: len(desk.feeds[0]) > 30 + 390
-        for _ in range(3):
-            desk.step()
-            yield desk.delivered
+        yield from desk.follow(3)
 
     desk = live()
     strategy = desk.run(script)

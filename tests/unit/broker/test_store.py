@@ -44,17 +44,27 @@ def test_bars_of_one_moment_are_delivered_together_though_one_is_late(pair):
     gateway = ScriptedGateway(made, now=BEGUN)
     late = at("2024-07-03 12:50") + 20 * SECOND
 
-    def without_a_part():
-        number = next(n for n, request in gateway.streams.items() if request.contract.symbol == "MSFT")
-        stream, gateway.streams[number] = gateway.streams[number], None
-        return lambda: gateway.streams.__setitem__(number, stream)
+    wanted = []
 
-    back = []
-    during = [(late, lambda: back.append(without_a_part())), (late + 10 * SECOND, lambda: back[0]())]
+    def stream(symbol, request):
+        """Set what streams of a symbol under its first number."""
+        number = 1 if symbol == "AAPL" else 3
+        wanted.append(gateway.streams[number])
+        gateway.streams[number] = request
+
+    during = [(late, lambda: stream("MSFT", None)), (late + 10 * SECOND, lambda: stream("MSFT", wanted[0]))]
     strategy = run(gateway, warehouse, playing(gateway, SPAN[1], during), symbols=tuple(made))
     assert set(strategy.rounds) == {("AAPL", "MSFT")}
     for symbol, of_symbol in made.items():
         assert seen(strategy, symbol) == rows(bars_of(of_symbol, Resolution.MINUTE))
+
+
+def test_bars_of_the_warehouse_wait_for_those_of_a_feed_whose_history_is_late(pair):
+    made, warehouse = pair
+    gateway = ScriptedGateway(made, now=BEGUN, failures=1)
+    strategy = run(gateway, warehouse, playing(gateway, SPAN[1]), symbols=tuple(made))
+    assert set(strategy.rounds) == {("AAPL", "MSFT")}
+    assert len(strategy.rounds) == 20
 
 
 def test_a_bar_waits_for_another_feed_only_for_a_while(pair):
