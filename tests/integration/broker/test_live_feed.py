@@ -41,7 +41,9 @@ def everything(desk, recording, symbol="AAPL"):
 def test_a_session_is_filled_from_the_warehouse_and_history_and_goes_live(live, recording):
     def script(desk):
         yield desk.told("DELAYED")
-        yield from desk.follow(5)
+        for _ in range(5):
+            desk.step()
+            yield desk.delivered
 
     desk = live()
     strategy = desk.run(script)
