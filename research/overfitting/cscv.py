@@ -11,8 +11,10 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting.sharpe import Floats
+from research.overfitting.trials import checked_trials
 
 _FLAT = 1e-24
 _CHUNK = 1024
@@ -48,12 +50,15 @@ def probability_of_overfitting(returns: Floats, parts: int = 16) -> Overfitting 
     is known. Of more than a thousand trials the best and evenly spaced others take part.
 
     Args:
-        returns: trials x periods, simple.
+        returns: trials x periods, simple; the oldest periods that do not fill a part are left out.
         parts: an even number; 16 gives 12,870 splits.
+
+    Raises:
+        StatisticsError: returns are no matrix of numbers, or parts are odd.
     """
     if parts < 2 or parts % 2:
-        raise ValueError(f"parts: {parts} must be an even number, at least 2.")
-    varying = returns[np.std(returns, axis=1) > 1e-12]
+        raise StatisticsError(f"parts: {parts} must be an even number, at least 2.")
+    varying = checked_trials(returns)[np.std(returns, axis=1) > 1e-12]
     count, periods = varying.shape
     if count < 2:
         return Missing("fewer than 2 trials whose returns vary")
