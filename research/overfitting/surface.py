@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting.sharpe import Floats
 
 _KEEPS = 0.7
+FEWEST = 5
+"""Trials that must have traded before it can be told which parameters change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def _change(before: object, after: object) -> float:
 
 
 def unread_parameters(
-    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = 5, pairs: int = 2
+    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = FEWEST, pairs: int = 2
 ) -> list[str]:
     """Parameters that were varied and demonstrably changed nothing.
 
@@ -135,10 +138,18 @@ def unread_parameters(
 
     Args:
         points: parameters of each trial; one that is absent was not active.
-        outcomes: what each trial came to, comparable: figures, or a hash of its returns.
-        fewest: trials before anything is said.
+        outcomes: what each trial came to, comparable: figures, or a hash of its returns. None where that proves
+            nothing, because it did not trade or has no value.
+        fewest: trials that prove something before anything is said.
         pairs: pairs that it takes to name one parameter.
+
+    Raises:
+        StatisticsError: points and outcomes are not of the same trials.
     """
+    if len(points) != len(outcomes):
+        raise StatisticsError(f"outcomes: {len(outcomes)} are not those of {len(points)} points.")
+    told = [row for row, outcome in enumerate(outcomes) if outcome is not None]
+    points, outcomes = [points[row] for row in told], [outcomes[row] for row in told]
     if len(points) < fewest:
         return []
     names = dict.fromkeys(name for point in points for name in point)

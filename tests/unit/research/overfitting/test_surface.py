@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting import drift, plateau, unread_parameters
 
@@ -70,3 +71,22 @@ def test_the_one_that_changes_nothing_is_named():
 
 def test_a_few_trials_prove_nothing():
     assert unread_parameters(GRID[:4], [1.0] * 4) == []
+
+
+def test_trials_that_did_not_trade_prove_nothing():
+    """A range in which nothing trades is the same whatever the parameters are; the strategy may well read them."""
+    assert unread_parameters(GRID, [None] * len(GRID)) == []
+    idle = [None if point["a"] > 1 else point["a"] + point["b"] for point in GRID]
+    assert unread_parameters(GRID, idle) == []
+    assert unread_parameters(GRID, [None if point["a"] > 1 else point["a"] for point in GRID]) == ["b"]
+
+
+def test_a_parameter_that_the_first_trial_does_not_have_is_seen_too():
+    points = [{"kind": "x"}, *({"kind": "y", "n": n} for n in range(6))]
+    assert unread_parameters(points, [1.0, *[2.0] * 6]) == ["n"]
+    assert unread_parameters(points, [2.0] * 7) == ["kind", "n"]
+
+
+def test_outcomes_of_other_trials_are_refused():
+    with pytest.raises(StatisticsError, match="outcomes: 2 are not those of 25 points"):
+        unread_parameters(GRID, [1.0, 2.0])
