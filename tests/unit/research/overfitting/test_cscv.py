@@ -98,3 +98,30 @@ def test_noise_overfits_half_of_the_time_on_average():
     """The mean of 60 seeds has an error of about 0.03."""
     found = [probability_of_overfitting(noise(seed, 40, 400), 8).probability for seed in range(60)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.1)
+
+
+def test_leverage_of_each_trial_changes_nothing():
+    leverage = np.random.default_rng(1).uniform(0.1, 10.0, (20, 1))
+    one, other = probability_of_overfitting(noise(10), 8), probability_of_overfitting(noise(10) * leverage, 8)
+    assert other.logits.tolist() == pytest.approx(one.logits.tolist())
+    assert (other.probability, other.loss) == (one.probability, one.loss)
+    assert other.slope == pytest.approx(one.slope)
+
+
+def test_the_order_of_trials_changes_nothing_even_where_several_are_equal():
+    returns = noise(11, 12)
+    returns[:3, :200] = 0.0  # do not trade in most halves: equal there, different elsewhere
+    returns[:, :200] -= 0.002
+    returns[:3, :200] = 0.0
+    order = np.random.default_rng(2).permutation(12)
+    one, other = probability_of_overfitting(returns, 8), probability_of_overfitting(returns[order], 8)
+    assert other.logits.tolist() == pytest.approx(one.logits.tolist())
+    assert other.probability == one.probability
+
+
+def test_doubling_every_trial_says_the_same():
+    one, other = (
+        probability_of_overfitting(noise(10), 8),
+        probability_of_overfitting(np.repeat(noise(10), 2, axis=0), 8),
+    )
+    assert other.probability == pytest.approx(one.probability)
