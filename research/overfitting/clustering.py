@@ -66,7 +66,7 @@ def cluster_trials(returns: Floats) -> Clusters:
     ratios = sharpe_ratios(checked_trials(returns))
     varying = np.flatnonzero(np.isfinite(ratios))
     rows = _sampled(varying, ratios)
-    labels, fit = _best_labels(_distances(returns[rows])) if len(rows) > 2 else (np.arange(len(rows)), 0.0)
+    labels, fit = _best_labels(_distances(returns[rows])) if len(rows) > 1 else (np.arange(len(rows)), 0.0)
     if len(rows) and labels.max() + 1 == len(rows):
         return Clusters(labels, rows, len(varying), _variance(ratios[varying]), fit)
     return Clusters(labels, rows, int(labels.max(initial=-1)) + 1, _variance(_ratios(returns[rows], labels)), fit)

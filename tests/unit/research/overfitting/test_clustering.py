@@ -93,3 +93,16 @@ def test_a_return_that_is_no_number_is_refused():
     returns[4, 7] = np.inf
     with pytest.raises(StatisticsError, match="trial 4 has a return that is no number"):
         cluster_trials(returns)
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_equal_trials_are_one_bet_however_few(count):
+    found = cluster_trials(np.tile(planted(1, 1), (count, 1)))
+    assert (found.count, found.labels.tolist(), found.variance) == (1, [0] * count, 0.0)
+
+
+def test_the_opposite_of_a_bet_is_another_one():
+    one = planted(1, 5)
+    found = cluster_trials(np.vstack([one, -one]))
+    assert found.count == 2
+    assert len(set(found.labels[:5])) == len(set(found.labels[5:])) == 1
