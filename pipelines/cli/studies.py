@@ -431,5 +431,7 @@ def _watch(bars: "Bars", tasks: Mapping[str, Any], folders: Mapping[str, Path], 
 
 
 def _told(best: float | None, left: float | None) -> str:
-    value = "" if best is None else f"best {best:.4g}"
+    from research.metric_catalog import format_number
+
+    value = "" if best is None else f"best {format_number(best)}"
     return f"{value}  {left:.0f} s left" if left else value

@@ -43,10 +43,13 @@ def print_study(record: "StudyRecord", *, top: int) -> None:
 
 def print_studies(records: Sequence["StudyRecord"]) -> None:
     """A line a study."""
+    from research.metric_catalog import format_number
+
     rows = [
         [
             record.name, record.state, record.page["trials_run"], " ".join(record.specification.experiment.symbols),
-            " ".join(record.specification.objectives), None if record.best is None else f"{record.best['value']:.4g}",
+            " ".join(record.specification.objectives),
+            None if record.best is None else format_number(record.best["value"]),
         ]
         for record in records
     ]  # fmt: skip
@@ -151,7 +154,9 @@ def _varied(params: str | None, names: Mapping[str, Any]) -> str:
 
 
 def _figure(value: object) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    from research.metric_catalog import UNKNOWN, format_number
+
+    return UNKNOWN if value is None else format_number(value) if isinstance(value, float) else str(value)
 
 
 def _counts(page: Mapping[str, Any]) -> str:
