@@ -161,7 +161,7 @@ def _figure(value: object) -> str:
 
 def _counts(page: Mapping[str, Any]) -> str:
     told = [f"{count:,} {state}" for state, count in page["counts"].items() if count]
-    engines = " and ".join(sorted(page["engines"]))
+    engines = " and ".join(sorted(page["engines"])) or "nothing yet"
     forbidden = sum(page["forbidden"].values())
     refused = f", {forbidden:,} left out by constraints" if forbidden else ""
     return f"{', '.join(told) or 'no trial'} ({page['sampler']} on {engines}){refused}, {page['seconds']:.1f} s"
@@ -172,7 +172,7 @@ def _print_best(record: "StudyRecord", top: int) -> None:
 
     ranked = _ranked(record)[:top]
     if not ranked:
-        say("No trial has a value.")
+        say(_without_table(record))
         return
     varied = list(json.loads(ranked[0]["params"]))
     objectives = record.specification.objectives
@@ -185,6 +185,15 @@ def _print_best(record: "StudyRecord", top: int) -> None:
         rows.append([place, trial["number"], *(params.get(name) for name in varied), *values, *figures])
     columns = ["rank", "trial", *varied, *objectives, *(METRICS[name].label for name in beside)]
     print_rows(columns, rows)
+
+
+def _without_table(record: "StudyRecord") -> str:
+    """The table of trials is written when a run of the study ends; until then its page knows the best one."""
+    best = record.best
+    if best is None:
+        return "No trial has a value."
+    found = " ".join(f"{name}={value}" for name, value in best["params"].items())
+    return f"Best so far: {best['value']:.6g}, trial {best['number']} ({found})."
 
 
 def _ranked(record: "StudyRecord") -> list[dict[str, Any]]:
