@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from research.walkforward.files import WalkForwardRecord
 
 _STITCHED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown")
-_GRAVITY = ("error", "unknown", "warn", "pass")
 _BESIDE = ("total_return", "sharpe_ratio", "max_drawdown", "trades", "fees")
 
 
@@ -218,6 +217,8 @@ def _hold_out(hold_out: Mapping[str, Any] | None) -> str:
 def _print_findings(assessment: Mapping[str, Any] | None) -> None:
     if not assessment:
         return
-    gravest = sorted(assessment["findings"], key=lambda one: _GRAVITY.index(one["severity"]))
+    from research.overfitting import GRAVITY
+
+    gravest = sorted(assessment["findings"], key=lambda one: GRAVITY.index(one["severity"]))
     rows = [[one["severity"], one["check"], one["sentence"]] for one in gravest]
     print_rows(["", "check", "what it means"], rows)

@@ -32,6 +32,10 @@ class Severity(StrEnum):
     UNKNOWN = "unknown"
 
 
+GRAVITY = (Severity.ERROR, Severity.UNKNOWN, Severity.WARN, Severity.PASS)
+"""The order in which findings are shown."""
+
+
 class Limits(BaseModel):
     """Where a check begins to warn and where it fails; None never does."""
 

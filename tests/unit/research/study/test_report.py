@@ -103,7 +103,7 @@ def test_a_figure_that_is_unknown_says_so_and_stands_beside_its_meaning(full):
 
 def test_the_gravest_finding_comes_first_and_nobodys_markup_gets_through(full):
     outside = outside_scripts(study_html(full))
-    assert [one.check for one in full.findings] == ["overfitting", "deflated_sharpe_ratio", "delay", "too_few_trades"]
+    assert [one.check for one in full.findings] == ["overfitting", "delay", "deflated_sharpe_ratio", "too_few_trades"]
     assert "<li>The best of one half is bad in the other.</li>" in outside
     assert "&lt;i&gt;yet&lt;/i&gt;" in outside
     assert "<td>&lt;b&gt;</td>" in outside
