@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipelines.runs import OnProgress, RunOutcome
 
+INTERRUPTED = 130
+"""Exit code after a Ctrl-C, as shells have it."""
+
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator["OnProgress"]:
@@ -43,6 +46,8 @@ def report_failures(outcome: "RunOutcome") -> int:
         sys.stderr.write(f"{name}: {sentence}\n")
     if outcome.error:
         sys.stderr.write(f"{outcome.error}\n")
+    if outcome.interrupted:
+        return INTERRUPTED
     sys.stderr.write(f"run {', '.join(run[:8] for run in outcome.run_ids)} failed; `barloom ui` shows its log.\n")
     return 1
 
