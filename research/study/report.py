@@ -362,7 +362,10 @@ def _trials(view: StudyView) -> str:
 
 
 def _provenance(view: StudyView) -> str:
-    rows = [(name, NOT_MEASURED if value is None else value) for name, value in view.provenance.items()]
+    rows = [
+        (name, _number(value) if value is None or isinstance(value, float) else value)
+        for name, value in view.provenance.items()
+    ]
     return table_card("What was run", ["", ""], rows, kind="provenance") if rows else ""
 
 
