@@ -63,3 +63,7 @@ class NoDataError(RequestRefusedError):
 
 class PacingError(RequestRefusedError):
     """IB says that it was asked too often; to be asked again after a pause."""
+
+
+class OrderBookError(BrokerError):
+    """The order book was told something that cannot be: a reference used twice, an order that it does not know."""
