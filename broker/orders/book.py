@@ -39,7 +39,6 @@ from broker.orders.changes import (
     ExecutionSkipped,
     FillBooked,
     FillCorrected,
-    Lasting,
     OrderAdopted,
     OrderIdentified,
     OrderIntended,
@@ -51,7 +50,7 @@ from broker.orders.changes import (
     TermsConfirmed,
 )
 from broker.orders.concerns import Concern, Concerns, Patience
-from broker.orders.fills import FillBook
+from broker.orders.fills import FillBook, parted
 from broker.orders.memory import Memory
 from broker.orders.states import OrderState
 from broker.orders.tracked import TrackedOrder
@@ -88,7 +87,7 @@ class OrderBook:
 
     @classmethod
     def restored(
-        cls, account: str, client_id: int, changes: Iterable[Lasting], patience: Patience | None = None
+        cls, account: str, client_id: int, changes: Iterable[Change], patience: Patience | None = None
     ) -> "OrderBook":
         """A book that goes on from the changes of an earlier one.
 
@@ -101,6 +100,7 @@ class OrderBook:
         for order in book._orders.values():
             if not order.state.terminal:
                 order.doubt = "nobody listened since the last message about it"
+                order.cancel_sent = order.state is OrderState.CANCEL_SENT
                 order.state = OrderState.UNKNOWN
                 order.in_flight = None if order.acknowledged else order.last
                 book._concerns.raise_at(("order", order.order_ref), order.last + book._patience.absence)
@@ -436,7 +436,7 @@ class OrderBook:
         fill = self._fills.get(told.exec_id)
         self._fills.keep(told)
         if fill is None:
-            self._concerns.raise_at(("orphan", told.exec_id), now + self._patience.commission)
+            self._concerns.raise_at(("orphan", parted(told.exec_id)[0]), now + self._patience.commission)
             return
         self._book_commission(told.exec_id, now)
 
@@ -445,16 +445,16 @@ class OrderBook:
         kept = self._fills.kept(exec_id)
         fill = self._fills.get(exec_id)
         if kept is not None:
-            self._concerns.drop(("orphan", kept.exec_id))
+            self._concerns.drop(("orphan", parted(exec_id)[0]))
             self._book_commission(exec_id, now)
         if fill is not None and fill.commission is None:
-            self._concerns.raise_at(("commission", exec_id), now + self._patience.commission)
+            self._concerns.raise_at(("commission", parted(exec_id)[0]), now + self._patience.commission)
 
     def _book_commission(self, exec_id: str, now: datetime) -> None:
         fill, kept = self._fills.get(exec_id), self._fills.kept(exec_id)
         if fill is None or kept is None or fill.commission == kept:
             return
-        self._concerns.drop(("commission", fill.execution.exec_id))
+        self._concerns.drop(("commission", parted(exec_id)[0]))
         self._emit(CommissionBooked(now, fill.order_ref, kept, fill.commission))
 
     # ---------------------------------------------------------------- positions
@@ -556,8 +556,6 @@ class OrderBook:
             self._settle(order, now, refusal.text, refusal.code)
         elif order.acknowledged or order.executions or order.perm_ids:
             order.end(OrderState.CANCELLED, order.filled)
-            if order.ours and not (order.cancel_sent or order.cancel_told):
-                self._alarm(now, "order_lost", f"The broker has {order.order_ref} no longer and does not say why.")
             self._settle(order, now, "the broker has it no longer")
         else:
             order.was_sent, order.in_flight, order.cancel_sent = False, None, False
@@ -579,21 +577,21 @@ class OrderBook:
         else:
             self._ask(now, order_ref, order.doubt or f"it is {order.state} since {order.last.isoformat()}")
 
-    def _ask_for_commission(self, exec_id: str, now: datetime) -> None:
-        fill = self._fills.get(exec_id)
+    def _ask_for_commission(self, stem: str, now: datetime) -> None:
+        fill = self._fills.named(stem)
         ref = "" if fill is None else fill.order_ref
-        if self._concerns.asked(("commission", exec_id)) > self._patience.tries:
-            self._concerns.drop(("commission", exec_id))
-            self._alarm(now, "commission_missing", f"{ref}: the broker tells no commission for {exec_id}.")
+        if self._concerns.asked(("commission", stem)) > self._patience.tries:
+            self._concerns.drop(("commission", stem))
+            self._alarm(now, "commission_missing", f"{ref}: the broker tells no commission for execution {stem}.")
         else:
-            self._ask(now, ref, f"no commission for {exec_id}")
+            self._ask(now, ref, f"no commission for execution {stem}")
 
-    def _ask_for_execution(self, exec_id: str, now: datetime) -> None:
-        if self._concerns.asked(("orphan", exec_id)) > self._patience.tries:
-            self._concerns.drop(("orphan", exec_id))
-            self._alarm(now, "execution_missing", f"The broker tells a commission for {exec_id} and no execution.")
+    def _ask_for_execution(self, stem: str, now: datetime) -> None:
+        if self._concerns.asked(("orphan", stem)) > self._patience.tries:
+            self._concerns.drop(("orphan", stem))
+            self._alarm(now, "execution_missing", f"The broker tells a commission for {stem} and no execution.")
         else:
-            self._ask(now, "", f"a commission for {exec_id}, which is not known")
+            self._ask(now, "", f"a commission for execution {stem}, which is not known")
 
     def _ask_for_position(self, con_id: str, now: datetime) -> None:
         booked, told = self._positions.booked(int(con_id)), self._positions.told(int(con_id))
@@ -654,11 +652,10 @@ class OrderBook:
         told, self._out = tuple(self._out), []
         return told
 
-    def _emit(self, change: Lasting | OrderWarned) -> None:
+    def _emit(self, change: Change) -> None:
         """Write a change and carry it out."""
         self._out.append(change)
-        if not isinstance(change, OrderWarned):
-            self._memory.carry_out(change)
+        self._memory.carry_out(change)
 
 
 def _external(perm_id: int) -> str:

@@ -156,11 +156,8 @@ class Question:
     reason: str
 
 
-Lasting = (
+Change = (
     OrderIntended | OrderAdopted | OrderIdentified | TermsAsked | TermsConfirmed | StateChanged | FillBooked
-    | FillCorrected | CommissionBooked | PositionAdopted | ExecutionSkipped
+    | FillCorrected | CommissionBooked | PositionAdopted | ExecutionSkipped | OrderWarned | Question | Alarm
 )  # fmt: skip
-"""What a book is rebuilt from."""
-
-Change = Lasting | OrderWarned | Question | Alarm
 """Everything that a book tells."""

@@ -46,6 +46,10 @@ class FillBook:
         """The fill that an execution, in whatever revision, is booked as."""
         return self._fills.get(parted(exec_id)[0])
 
+    def named(self, stem: str) -> Fill | None:
+        """The fill with a lasting name."""
+        return self._fills.get(stem)
+
     def is_news(self, execution: Execution) -> bool:
         """Whether an execution is not booked yet, or corrects one that is."""
         stem, revision = parted(execution.exec_id)

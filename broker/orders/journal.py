@@ -4,7 +4,6 @@ Belongs here: the text form. Does not belong here: where it is stored.
 """
 
 from functools import cache
-from types import UnionType
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,8 +14,8 @@ from broker.orders.changes import Change
 
 def written(change: Change) -> dict[str, Any]:
     """A change as a JSON object; `kind` names it, quantities and money are texts, times ISO 8601."""
-    kind = type(change)
-    return {"kind": kind.__name__, **_adapter(kind).dump_python(change, mode="json")}
+    kind = type(change).__name__
+    return {"kind": kind, **_adapters()[kind].dump_python(change, mode="json")}
 
 
 def read(document: dict[str, Any]) -> Change:
@@ -26,26 +25,18 @@ def read(document: dict[str, Any]) -> Change:
         OrderBookError: it describes none.
     """
     fields = dict(document)
-    kind = _kinds().get(fields.pop("kind", ""))
-    if kind is None:
-        raise OrderBookError(f"kind: {document.get('kind')!r} is no change of an order book.")
+    kind = fields.pop("kind", "")
+    adapter = _adapters().get(kind)
+    if adapter is None:
+        raise OrderBookError(f"kind: {kind!r} is no change of an order book.")
     try:
-        change: Change = _adapter(kind).validate_python(fields, strict=False)
+        change: Change = adapter.validate_python(fields)
     except ValidationError as fault:
         where = ".".join(map(str, fault.errors()[0]["loc"]))
-        raise OrderBookError(f"{kind.__name__}.{where}: {fault.errors()[0]['msg']}.") from None
+        raise OrderBookError(f"{kind}.{where}: {fault.errors()[0]['msg']}.") from None
     return change
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-@cache
-def _kinds() -> dict[str, type]:
-    return {kind.__name__: kind for kind in _members(Change)}
-
-
-def _members(union: UnionType) -> tuple[type, ...]:
-    return get_args(union)
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    return {kind.__name__: TypeAdapter(kind) for kind in get_args(Change)}

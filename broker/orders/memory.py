@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.orders.changes import (
+    Change,
     CommissionBooked,
     ExecutionSkipped,
     FillBooked,
     FillCorrected,
-    Lasting,
     OrderAdopted,
     OrderIdentified,
     OrderIntended,
@@ -37,9 +37,11 @@ class Memory:
     fills: FillBook = field(default_factory=FillBook)
     positions: PositionBook = field(default_factory=PositionBook)
 
-    def carry_out(self, change: Lasting) -> None:
-        """Let a change take effect."""
-        _EFFECTS[type(change)](self, change)
+    def carry_out(self, change: Change) -> None:
+        """Let a change take effect; a warning, a question or an alarm has none."""
+        effect = _EFFECTS.get(type(change))
+        if effect is not None:
+            effect(self, change)
 
     def _intended(self, change: OrderIntended) -> None:
         self.orders[change.order_ref] = TrackedOrder(change.order_ref, change.contract, change.ticket, last=change.ts)
@@ -71,7 +73,6 @@ class Memory:
         order.state, order.reason, order.last = after, change.reason, change.ts
         order.was_sent = after is not OrderState.INTENDED
         order.acknowledged = order.acknowledged or after is OrderState.WORKING
-        order.cancel_sent = order.cancel_sent or after is OrderState.CANCEL_SENT
         if after.terminal:
             order.ended = after
         elif change.before.terminal:
