@@ -1,4 +1,4 @@
-"""The settings of one project folder: environment variables `BARLOOM_*` and a `.env` file, nothing else.
+"""The settings of one project folder: environment variables `BARLOOM_*`, `IB_TRADING_MODE` and a `.env` file.
 
 Belongs here: the names, defaults and checks of settings. Does not belong here: secrets of a broker, settings of
 one experiment (its YAML), reading files that a setting names (see `resources`).
@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pipelines.errors import SettingsError
 
 PREFIX = "BARLOOM_"
+OTHER_NAMES = {"trading_mode": "IB_TRADING_MODE"}
+"""Fields whose variable has a name of its own."""
 ENV_FILE = ".env"
 
 
@@ -66,6 +68,18 @@ class Settings(BaseSettings):
         default="", repr=False, description="MLflow server or database; without it the store in the results folder."
     )
 
+    ib_host: str = Field(default="127.0.0.1", description="Where TWS, IB Gateway or the simulator listens.")
+    ib_port: int = Field(
+        default=4002, ge=1, le=65_535, description="Its port: Gateway paper 4002, live 4001; TWS paper 7497, live 7496."
+    )
+    ib_client_id: int = Field(
+        default=10, ge=0, description="Our number among its clients; downloads, checks and trading count up from it."
+    )
+    ib_account: str | None = Field(default=None, description="Account to trade; without it the login's only one.")
+    trading_mode: Literal["paper", "live"] = Field(
+        default="paper", description="Whether orders may cost real money; an account that does not fit is refused."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -95,8 +109,12 @@ def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = No
     """
     environment = os.environ if environ is None else environ
     given = {**dotenv_values(project / ENV_FILE), **environment}
-    values = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
-    fields = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    fields = {variable_of(name): name for name in Settings.model_fields}
+    values = {
+        name.upper(): value
+        for name, value in given.items()
+        if name.upper().startswith(PREFIX) or name.upper() in fields
+    }
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise SettingsError(_unknown(unknown[0], list(fields)))
@@ -104,6 +122,11 @@ def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = No
         return Settings.model_validate({fields[name]: value for name, value in values.items() if value})
     except ValidationError as error:
         raise SettingsError(_invalid(error.errors()[0])) from None
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a setting."""
+    return OTHER_NAMES.get(field, f"{PREFIX}{field.upper()}")
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -115,5 +138,5 @@ def _unknown(name: str, known: list[str]) -> str:
 def _invalid(error: Mapping[str, Any]) -> str:
     if not error["loc"]:
         return f"{error['msg'].removeprefix('Value error, ')}."
-    name, reason = f"{PREFIX}{str(error['loc'][0]).upper()}", error["msg"]
+    name, reason = variable_of(str(error["loc"][0])), error["msg"]
     return f"{name}: {error['input']!r} is refused, {reason[0].lower()}{reason[1:]}."

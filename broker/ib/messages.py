@@ -225,7 +225,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarUpdate:
-    """A bar of a subscription: five-second real-time bars, or the growing last bar of a history kept up to date."""
+    """A five-second bar of a subscription, just closed."""
 
     subscription: int
     bar: Bar
@@ -251,9 +251,13 @@ class MarketDataType:
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """A message that the client library could not read: something happened and we do not know what."""
+    """A message that the client library could not read: something happened and we do not know what.
+
+    `about_account` where it may concern orders, fills, positions or figures of the account.
+    """
 
     text: str
+    about_account: bool
 
 
 class SessionState(StrEnum):

@@ -22,7 +22,7 @@ from broker.ib.messages import (
     SessionState,
 )
 
-SubscriptionKind = Literal["real_time_bars", "kept_up_bars", "ticks"]
+SubscriptionKind = Literal["real_time_bars", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,16 @@ class HistoryRequest:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRequest:
-    """A stream. `bar_size` and `duration` matter for `kept_up_bars`; `generic_ticks` for `ticks`."""
+    """A stream: five-second bars as they close, or ticks.
+
+    History that is kept up to date is none of them: such streams die silently, and begin dead where the history is
+    empty.
+    """
 
     contract: Contract
     kind: SubscriptionKind
     what_to_show: str = "TRADES"
     regular_hours: bool = True
-    bar_size: str = "5 secs"
-    duration: str = "1 D"
-    generic_ticks: str = ""
 
 
 class Gateway(Protocol):

@@ -259,7 +259,7 @@ class Commands:
         """Another session takes the market data (10197), or gives it back."""
         self.desk.faults.data_lost = active
         for session in self.desk.sessions.values() if active else ():
-            for req_id in session.subscriptions.ticks:
+            for req_id in (*session.subscriptions.ticks, *session.subscriptions.bars):
                 session.refuse(req_id, 10197, "No market data during competing live session")
         return {"data_lost": active}
 

@@ -45,7 +45,7 @@ _COMMANDS = {
     "promote": ("studies:promote", "Make the winner of a study an experiment, when the checks pass."),
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtests and the best trials of studies."),
     "mlflow": ("tracking:mlflow", "Open the MLflow UI of this folder; `mlflow sync` sends what waits in the outbox."),
-    "gateway": ("gateway:gateway", "Gateways to Interactive Brokers: `simulate` starts one that trades your bars."),
+    "gateway": ("gateway:gateway", "Gateways to Interactive Brokers: `check` asks one, `simulate` starts one."),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from broker.simulator.settings import SimulatorSettings
 
 gateway = App(name="gateway", help="Gateways to Interactive Brokers, real and simulated.")
+gateway.command("pipelines.cli.gateway_check:check", name="check", help="Ask the gateway who it is and what it can do.")
 
 Symbols = Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")]
 Flag = Annotated[bool, Parameter(negative="")]

@@ -32,6 +32,11 @@ def test_an_empty_environment_gives_the_defaults(tmp_path):
         ("BARLOOM_SOURCE_ATTEMPTS", "7", "source_attempts", 7),
         ("BARLOOM_SOURCE_RETRY_SECONDS", "0.5", "source_retry_seconds", 0.5),
         ("BARLOOM_MLFLOW_URI", "http://u:pw@host:5000", "mlflow_uri", "http://u:pw@host:5000"),
+        ("BARLOOM_IB_HOST", "10.0.0.7", "ib_host", "10.0.0.7"),
+        ("BARLOOM_IB_PORT", "4001", "ib_port", 4001),
+        ("BARLOOM_IB_CLIENT_ID", "3", "ib_client_id", 3),
+        ("BARLOOM_IB_ACCOUNT", "DU7", "ib_account", "DU7"),
+        ("IB_TRADING_MODE", "live", "trading_mode", "live"),
         ("barloom_workers", "3", "workers", 3),
     ],
 )
@@ -59,6 +64,11 @@ def test_an_empty_variable_means_the_default(tmp_path):
         ({"BARLOOM_WORKER": "2"}, "BARLOOM_WORKER: there is no such setting. Did you mean BARLOOM_WORKERS?"),
         ({"BARLOOM_WORKERS": "0"}, "BARLOOM_WORKERS: '0' is refused, input should be greater than or equal to 1."),
         ({"BARLOOM_SOURCE": "ib"}, "BARLOOM_SOURCE: 'ib' is refused, input should be 'sample', 'files' or 'lean'."),
+        ({"IB_TRADING_MODE": "real"}, "IB_TRADING_MODE: 'real' is refused, input should be 'paper' or 'live'."),
+        (
+            {"BARLOOM_TRADING_MODE": "live"},
+            "BARLOOM_TRADING_MODE: there is no such setting. Did you mean IB_TRADING_MODE?",
+        ),
         ({"BARLOOM_SOURCE": "lean"}, "source: 'lean' needs BARLOOM_LEAN_FOLDER, the LEAN data folder."),
         (
             {"BARLOOM_SOURCE": "files"},
