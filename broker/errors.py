@@ -67,3 +67,11 @@ class PacingError(RequestRefusedError):
 
 class OrderBookError(BrokerError):
     """The order book was told something that cannot be: a reference used twice, an order that it does not know."""
+
+
+class OrderTermsError(BrokerError):
+    """An order with terms that the broker does not take."""
+
+
+class SealedSettingError(BrokerError):
+    """A setting of a broker that belongs to the account, not to a strategy."""

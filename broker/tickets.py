@@ -1,0 +1,153 @@
+"""Backtrader's orders in the broker's terms.
+
+Belongs here: types, prices, times in force. Does not belong here: whether an order may go (see `live_broker`).
+
+| Backtrader     | IB          | prices                                                           |
+|----------------|-------------|------------------------------------------------------------------|
+| Market         | MKT         |                                                                  |
+| Close          | MOC         |                                                                  |
+| Limit          | LMT         | limit = price                                                    |
+| Stop           | STP         | stop = price                                                     |
+| StopLimit      | STP LMT     | stop = price, limit = plimit                                     |
+| StopTrail      | TRAIL       | distance = trailamount, or trailpercent; first stop from price   |
+| StopTrailLimit | TRAIL LIMIT | the same, and the limit's offset from the stop = price - plimit  |
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import backtrader as bt
+from backtrader.order import Order
+
+from broker.errors import OrderTermsError
+from broker.ib.messages import Action, OrderTicket
+from broker.instrument import Instrument, decimal_of
+
+KINDS = {
+    Order.Market: "market",
+    Order.Close: "close",
+    Order.Limit: "limit",
+    Order.Stop: "stop",
+    Order.StopLimit: "stop_limit",
+    Order.StopTrail: "trail",
+    Order.StopTrailLimit: "trail_limit",
+}
+"""What `risk` calls the order types."""
+
+_TYPES = {
+    Order.Market: "MKT",
+    Order.Close: "MOC",
+    Order.Limit: "LMT",
+    Order.Stop: "STP",
+    Order.StopLimit: "STP LMT",
+    Order.StopTrail: "TRAIL",
+    Order.StopTrailLimit: "TRAIL LIMIT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Everything of a ticket that does not follow from the order itself."""
+
+    order_id: int
+    order_ref: str
+    account: str
+    quantity: Decimal
+    oca_group: str = ""
+    oca_type: int = 0
+    parent_id: int = 0
+    transmit: bool = True
+
+
+def ticket(order: Order, instrument: Instrument, envelope: Envelope) -> OrderTicket:
+    """The order as it is sent.
+
+    Raises:
+        OrderTermsError: it has terms that no broker takes.
+    """
+    action: Action = "BUY" if order.isbuy() else "SELL"
+    tif, good_till = time_in_force(order)
+    return OrderTicket(
+        order_id=envelope.order_id, action=action, quantity=envelope.quantity, order_type=order_type(order),
+        account=envelope.account, order_ref=envelope.order_ref, tif=tif, good_till=good_till,
+        oca_group=envelope.oca_group, oca_type=envelope.oca_type, parent_id=envelope.parent_id,
+        transmit=envelope.transmit, outside_rth=order.info.get("outside_rth", False) is True,
+        **_prices(order, instrument, action),
+    )  # fmt: skip
+
+
+def order_type(order: Order) -> str:
+    """IB's name of the order's type.
+
+    Raises:
+        OrderTermsError: there is none.
+    """
+    name = _TYPES.get(order.exectype)
+    if name is None:
+        raise OrderTermsError("exectype: an order that brings its own price is no order a broker takes.")
+    return name
+
+
+def _prices(order: Order, instrument: Instrument, action: Action) -> dict[str, Decimal | None]:
+    created = order.created
+    if order.exectype == Order.Limit:
+        return {"limit_price": instrument.price(created.price, action)}
+    if order.exectype == Order.Stop:
+        return {"aux_price": instrument.price(created.price, action)}
+    if order.exectype == Order.StopLimit:
+        return {
+            "limit_price": instrument.price(created.pricelimit, action),
+            "aux_price": instrument.price(created.price, action),
+        }
+    if order.exectype in (Order.StopTrail, Order.StopTrailLimit):
+        return _trailing(order, instrument, action)
+    return {}
+
+
+def _trailing(order: Order, instrument: Instrument, action: Action) -> dict[str, Decimal | None]:
+    stop = order.created.price
+    prices: dict[str, Decimal | None] = {"trail_stop_price": instrument.price(stop, action)}
+    if order.trailamount:
+        prices["aux_price"] = instrument.distance(order.trailamount, stop)
+    elif order.trailpercent:
+        prices["trailing_percent"] = decimal_of(order.trailpercent * 100)
+    else:
+        raise OrderTermsError("trailamount: a trailing order needs it, or trailpercent.")
+    if order.exectype == Order.StopTrailLimit:
+        offset = abs(order.created.pclose if order.price is None else order.price) - abs(order.created.pricelimit)
+        prices["limit_offset"] = instrument.distance(abs(offset), stop) if offset else Decimal()
+    return prices
+
+
+def time_in_force(order: Order) -> tuple[str, str]:
+    """IB's time in force, and until when: None is GTC, 0 a day, a moment or a span GTD.
+
+    Moments without a zone are UTC, as Backtrader's lines are; spans count from the order's bar.
+
+    Raises:
+        OrderTermsError: `valid` is none of these.
+    """
+    valid = order.p.valid
+    if order.exectype == Order.Close:
+        return "DAY", ""  # IB takes market-on-close orders for the day only
+    if valid is None:
+        return "GTC", ""
+    if valid in (0, Order.DAY) and not isinstance(valid, date):
+        return "DAY", ""
+    return "GTD", f"{_moment(valid, order.data):%Y%m%d-%H:%M:%S}"
+
+
+def _moment(valid: Any, data: bt.feed.DataBase) -> datetime:  # noqa: ANN401 (whatever a strategy passes)
+    bar: datetime = data.datetime.datetime(0).replace(tzinfo=UTC)
+    if isinstance(valid, datetime):
+        return valid.replace(tzinfo=UTC) if valid.tzinfo is None else valid.astimezone(UTC)
+    if isinstance(valid, date):
+        return datetime(valid.year, valid.month, valid.day, tzinfo=UTC)
+    if isinstance(valid, timedelta):
+        return bar + valid
+    if isinstance(valid, int | float) and math.isfinite(valid) and valid > 0:
+        return bar + timedelta(days=valid)
+    raise OrderTermsError(f"valid: {valid!r} is no time limit of an order.")
