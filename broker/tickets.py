@@ -117,8 +117,8 @@ def _trailing(order: Order, instrument: Instrument, action: Action) -> dict[str,
     else:
         raise OrderTermsError("trailamount: a trailing order needs it, or trailpercent.")
     if order.exectype == Order.StopTrailLimit:
-        offset = abs(order.created.pclose if order.price is None else order.price) - abs(order.created.pricelimit)
-        prices["limit_offset"] = instrument.distance(abs(offset), stop) if offset else Decimal()
+        offset = abs(order._limitoffset)  # Backtrader keeps price - plimit there
+        prices["limit_offset"] = instrument.distance(offset, stop) if offset else Decimal()
     return prices
 
 

@@ -97,13 +97,12 @@ class OrderBook:
         for change in changes:
             book._memory.carry_out(change)
         book._begun = book._restored = True
-        for order in book._orders.values():
-            if not order.state.terminal:
-                order.doubt = "nobody listened since the last message about it"
-                order.cancel_sent = order.state is OrderState.CANCEL_SENT
-                order.state = OrderState.UNKNOWN
-                order.in_flight = None if order.acknowledged else order.last
-                book._concerns.raise_at(("order", order.order_ref), order.last + book._patience.absence)
+        for order in book.open_orders:
+            order.doubt = "nobody listened since the last message about it"
+            order.cancel_sent = order.state is OrderState.CANCEL_SENT
+            order.state = OrderState.UNKNOWN
+            order.in_flight = None if order.acknowledged else order.last
+            book._concerns.raise_at(("order", order.order_ref), order.last + book._patience.absence)
         return book
 
     # ---------------------------------------------------------------- what the book knows
@@ -112,6 +111,11 @@ class OrderBook:
     def orders(self) -> Mapping[str, TrackedOrder]:
         """All orders by reference, those that are not ours too; to be read only."""
         return MappingProxyType(self._orders)
+
+    @property
+    def open_orders(self) -> tuple[TrackedOrder, ...]:
+        """The orders that are not done."""
+        return tuple(self._memory.open.values())
 
     @property
     def fills(self) -> FillBook:
@@ -221,15 +225,12 @@ class OrderBook:
         first = not self._begun
         listed = self._hear_orders(snapshot, now)
         for execution in snapshot.executions:
-            if first and self._find_execution(execution) is None:
-                self._emit(ExecutionSkipped(now, execution.exec_id))
             self._hear_execution(execution, now)
         for commission in snapshot.commissions:
             self._hear_commission(commission, now)
         evidence = min(snapshot.ts, now)
-        for order in list(self._orders.values()):
-            if not order.state.terminal:
-                self._resolve(order, listed.get(order.order_ref), evidence, now)
+        for order in self.open_orders:
+            self._resolve(order, listed.get(order.order_ref), evidence, now)
         self._hear_positions(snapshot, now, first=first)
         self._current = True
         return self._told()
@@ -271,7 +272,7 @@ class OrderBook:
         self._identify(order, told.perm_id, now)
         if order.asked is not None and _same_terms(order.asked, ticket):
             self._confirm(order, order.asked, now)
-        elif not order.ours and not _same_terms(order.ticket, ticket):
+        elif _changed_by_others(order, ticket):
             self._confirm(order, ticket, now)
         self._hear_progress(order, told.status, None, now)
         return order
@@ -399,7 +400,10 @@ class OrderBook:
             return
         if not self._fills.is_news(told):
             return
-        order = self._find_execution(told)
+        order = self._find(told.order_ref, told.perm_id, told.client_id, told.order_id)
+        if order is None and not self._begun:
+            self._emit(ExecutionSkipped(now, told.exec_id))  # it is part of the positions that will be told
+            return
         earlier = self._fills.get(told.exec_id)
         external = order is None or not order.ours
         ref = _external(told.perm_id) if order is None else order.order_ref
@@ -517,7 +521,8 @@ class OrderBook:
             self._current = False
 
     def _hear_undecoded(self, told: Undecoded, now: datetime) -> None:
-        self._ask(now, "", f"a message could not be read: {told.text}")
+        if told.about_account:
+            self._ask(now, "", f"a message could not be read: {told.text}")
 
     # ---------------------------------------------------------------- what a snapshot decides
 
@@ -612,9 +617,6 @@ class OrderBook:
             order = self.by_order_id(order_id)
         return order
 
-    def _find_execution(self, told: Execution) -> TrackedOrder | None:
-        return self._find(told.order_ref, told.perm_id, told.client_id, told.order_id)
-
     def _doubt(self, order: TrackedOrder, now: datetime, why: str) -> None:
         order.doubt = why
         self._ask(now, order.order_ref, why)
@@ -671,6 +673,14 @@ def _how_it_ended(order: TrackedOrder, words: str) -> OrderState:
     if order.expiry_told or "expire" in words.lower():
         return OrderState.EXPIRED
     return OrderState.CANCELLED
+
+
+def _changed_by_others(order: TrackedOrder, told: OrderTicket) -> bool:
+    """Whether an order is shown with terms that its owner, if that is not us, or its group gave it."""
+    if order.ours:
+        grouped = order.ticket.oca_group or order.ticket.parent_id
+        return bool(grouped) and order.asked is None and told.quantity < order.ticket.quantity
+    return not _same_terms(order.ticket, told)
 
 
 def _same_terms(ours: OrderTicket, told: OrderTicket) -> bool:

@@ -29,9 +29,13 @@ from broker.orders.tracked import TrackedOrder
 
 @dataclass(slots=True)
 class Memory:
-    """Orders by reference, by the broker's permanent number and by our own order id; fills; positions."""
+    """Orders by reference, by the broker's permanent number and by our own order id; fills; positions.
+
+    `open` holds the orders that are not done.
+    """
 
     orders: dict[str, TrackedOrder] = field(default_factory=dict)
+    open: dict[str, TrackedOrder] = field(default_factory=dict)
     by_perm_id: dict[int, str] = field(default_factory=dict)
     by_order_id: dict[int, str] = field(default_factory=dict)
     fills: FillBook = field(default_factory=FillBook)
@@ -44,14 +48,15 @@ class Memory:
             effect(self, change)
 
     def _intended(self, change: OrderIntended) -> None:
-        self.orders[change.order_ref] = TrackedOrder(change.order_ref, change.contract, change.ticket, last=change.ts)
+        order = TrackedOrder(change.order_ref, change.contract, change.ticket, last=change.ts)
+        self.orders[change.order_ref] = self.open[change.order_ref] = order
         self.by_order_id[change.ticket.order_id] = change.order_ref
 
     def _adopted(self, change: OrderAdopted) -> None:
         order = TrackedOrder(
             change.order_ref, change.contract, change.ticket, last=change.ts, ours=False, was_sent=True
         )
-        self.orders[change.order_ref] = order
+        self.orders[change.order_ref] = self.open[change.order_ref] = order
         self._number(order, change.perm_id)
 
     def _identified(self, change: OrderIdentified) -> None:
@@ -75,8 +80,10 @@ class Memory:
         order.acknowledged = order.acknowledged or after is OrderState.WORKING
         if after.terminal:
             order.ended = after
-        elif change.before.terminal:
-            order.ended = None
+            self.open.pop(change.order_ref, None)
+        else:
+            order.ended = None if change.before.terminal else order.ended
+            self.open[change.order_ref] = order
 
     def _fill(self, change: FillBooked | FillCorrected) -> None:
         execution = change.execution

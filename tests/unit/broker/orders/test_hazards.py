@@ -512,7 +512,8 @@ def test_an_error_about_a_request_that_is_no_order_changes_nothing(desk):
 
 
 def test_a_message_that_could_not_be_read_is_a_reason_to_ask(desk):
-    assert asks(desk.hear(Undecoded("execDetails")))
+    assert asks(desk.hear(Undecoded("execDetails", about_account=True)))
+    assert not asks(desk.hear(Undecoded("tickPrice", about_account=False)))
 
 
 # ---------------------------------------------------------------- what is not ours
