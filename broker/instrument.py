@@ -84,7 +84,7 @@ class Instrument:
 
 def decimal_of(number: float) -> Decimal:
     """A float as the decimal number it was meant to be."""
-    return Decimal(repr(round(float(number), _NOISE)))
+    return _plain(Decimal(repr(round(float(number), _NOISE))))
 
 
 def _rule(details: ContractDetails) -> int | None:
@@ -94,6 +94,11 @@ def _rule(details: ContractDetails) -> int | None:
 
 
 def _multiple(number: Decimal, increment: Decimal, rounding: str) -> Decimal:
-    if not increment:
-        return number
-    return (number / increment).to_integral_value(rounding) * increment
+    rounded = (number / increment).to_integral_value(rounding) * increment if increment else number
+    return _plain(rounded)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """The same number without zeros at its end and without an exponent."""
+    short = number.normalize()
+    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short

@@ -159,6 +159,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._numbers: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
         self._news: deque[Order | None] = deque()
         self.reasons: dict[int, str] = {}
+        self.startingcash = math.nan
 
     # ---------------------------------------------------------------- what Backtrader calls
 
@@ -172,6 +173,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._events = self._gateway.listen()
         snapshot = self._gateway.synchronize()
         self._hear(snapshot)
+        self.startingcash = self.getcash()
         self._resync.start()
 
     def stop(self) -> None:
