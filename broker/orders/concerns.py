@@ -34,7 +34,7 @@ class Patience:
     cancellation: timedelta = timedelta(seconds=10)
     executions: timedelta = timedelta(seconds=2)
     commission: timedelta = timedelta(seconds=15)
-    position: timedelta = timedelta(seconds=10)
+    position: timedelta = timedelta(seconds=5)
     absence: timedelta = timedelta(seconds=15)
     again: timedelta = timedelta(seconds=15)
     tries: int = 4

@@ -27,6 +27,13 @@ pytestmark = pytest.mark.integration
 
 QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05, "sync_seconds": 5.0, "reset": None}
 
+SOON = Patience(
+    acknowledgement=timedelta(seconds=0.2),
+    absence=timedelta(seconds=0.4),
+    position=timedelta(seconds=0.2),
+    again=timedelta(seconds=0.2),
+)
+
 
 @pytest.fixture
 def live(start):
@@ -356,7 +363,7 @@ def test_a_protective_order_goes_when_its_position_is_closed(live):
         assert trader.position.size == 0
         assert "position_mismatch" in floor.alarms()
 
-    live().run(script)
+    live(patience=SOON).run(script)
 
 
 # ---------------------------------------------------------------- cancelling and changing
@@ -514,7 +521,7 @@ def test_an_order_of_somebody_else_is_adopted_and_moves_the_position(live):
         yield over(order)
         assert trader.trades[-1][0] == 0
 
-    floor = live()
+    floor = live(patience=SOON)
     floor.run(script)
     assert floor.positions == {}
 
@@ -694,7 +701,7 @@ def test_a_fill_while_the_gateway_was_away_is_told_afterwards(live):
         yield floor.bar()
         order = trader.buy(size=10)
         yield accepted(order)
-        floor.command("disconnect")
+        floor.command("disconnect", client=floor.session.client_id)
         floor.command("step", bars=1)
         yield over(order)
         assert trader.told(order) == ["Submitted", "Accepted", "Completed"]
@@ -777,10 +784,7 @@ def test_a_late_commission_amends_the_estimate(live):
 
 
 def test_a_swallowed_order_is_sent_again_once_it_is_provably_nowhere(live):
-    patience = Patience(
-        acknowledgement=timedelta(seconds=0.2), absence=timedelta(seconds=0.4), again=timedelta(seconds=0.3)
-    )
-    floor = live(patience=patience)
+    floor = live(patience=SOON)
 
     def script(trader, floor, _stage):
         yield floor.bar()

@@ -538,8 +538,9 @@ def test_a_fill_of_somebody_else_moves_the_position_and_is_alarmed(desk):
 def test_a_position_that_no_fill_explains_is_asked_about_and_adopted_after_a_while(desk):
     desk.hear(held(25), seconds=0)
     assert desk.position == 0
-    assert asks(desk.due(10))
-    changes = desk.hear(snapshot(11, positions=[held(25, "48")]), seconds=11)
+    assert not asks(desk.due(4))
+    assert asks(desk.due(5))
+    changes = desk.hear(snapshot(6, positions=[held(25, "48")]), seconds=6)
     (adopted,) = of_kind(changes, PositionAdopted)
     assert (adopted.before, adopted.after, adopted.average_cost) == (0, 25, 48)
     assert (alarms(changes), desk.position) == (["position_mismatch"], 25)
@@ -548,9 +549,9 @@ def test_a_position_that_no_fill_explains_is_asked_about_and_adopted_after_a_whi
 def test_a_position_that_is_told_before_its_fill_is_no_mismatch(desk):
     order = desk.working(ticket())
     desk.hear(held(10), seconds=0)
-    desk.hear(execution(order, 1, 10), seconds=5)
-    assert of_kind(desk.due(10), PositionAdopted) == []
-    assert not asks(desk.due(11))
+    desk.hear(execution(order, 1, 10), seconds=4)
+    assert of_kind(desk.due(5), PositionAdopted) == []
+    assert not asks(desk.due(6))
 
 
 def test_a_position_that_is_not_listed_is_not_held():
