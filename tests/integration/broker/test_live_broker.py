@@ -12,12 +12,12 @@ from broker.ib.messages import Alarm, Contract, SessionState
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from broker.instrument import Instrument
+from broker.live.references import DeploymentReferences
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
 from broker.orders.changes import FillBooked, OrderIntended, StateChanged
 from broker.orders.concerns import Patience
 from broker.orders.journal import read, written
-from broker.references import DeploymentReferences
 from risk.guard import RiskGuard
 from risk.limits import Limits
 from risk.states import HaltState
@@ -229,7 +229,7 @@ def test_an_order_for_a_while_expires(live):
         floor.step(5)
         yield over(order)
         assert order.getstatusname() in {"Expired", "Canceled"}
-        assert floor.broker.book.orders[floor.broker._orders[order.ref].order_ref].state.value == "EXPIRED"
+        assert floor.broker.book.orders["test/20240108/143300/0"].state.value == "EXPIRED"
 
     live().run(script)
 
@@ -602,7 +602,7 @@ def test_a_strategy_cannot_cancel_the_closing_of_the_guard(live):
         yield from hold(trader, floor)
         floor.guard.halt(HaltState.FLATTEN, "test", floor.now())
         yield lambda: len(floor.gateway_orders()) == 2
-        (closing,) = floor.broker._open.values()
+        (closing,) = floor.broker._register.open()
         assert not trader.broker.cancel(closing.order)
         floor.step()
         yield lambda: trader.position.size == 0
@@ -765,7 +765,7 @@ def test_a_fill_that_was_not_told_is_asked_for(live):
 
 def test_a_late_commission_amends_the_estimate(live):
     floor = live()
-    floor.broker._commission_wait = timedelta(0)
+    floor.broker._fills._wait = timedelta(0)
 
     def script(trader, floor, _stage):
         yield floor.bar()
@@ -826,7 +826,7 @@ def test_a_warning_leaves_the_order_alive(live):
         yield floor.bar()
         order = trader.buy(size=10, exectype=bt.Order.Limit, price=80.0)
         yield accepted(order)
-        sent = floor.broker._orders[order.ref].order_id
+        sent = floor.broker.book.orders["test/20240108/143300/0"].ticket.order_id
         floor.command("error", code=399, text="will not be placed before the open", req_id=sent)
         yield lambda: "warning" in order.info
         assert order.alive()
@@ -838,20 +838,22 @@ def test_a_warning_leaves_the_order_alive(live):
 def test_a_correction_of_a_fill_moves_the_profit(live):
     def script(trader, floor, _stage):
         yield floor.bar()
-        yield from hold(trader, floor)
+        bought = trader.buy(size=10)
+        yield accepted(bought)
+        floor.step()
+        yield over(bought)
         (fill,) = floor.broker.book.fills
         price = float(fill.execution.price)
         floor.command("correct", exec_id=fill.execution.exec_id, price=str(price + 1))
         yield lambda: "fill_corrected" in floor.alarms()
-        assert trader.position.size == 10
-        yield lambda: trader.trades or True
-        order = trader.close()
-        yield accepted(order)
+        assert (trader.position.size, bought.executed.price) == (10, pytest.approx(price + 1))
+        sold = trader.close()
+        yield accepted(sold)
         floor.step()
-        yield over(order)
-        sold = order.executed.price
-        earned = sum(bit.pnl for live in floor.broker._orders.values() for bit in live.order.executed.exbits)
-        assert earned == pytest.approx(10 * (sold - price - 1))
+        yield over(sold)
+        (*_, (_, profit, _, closed)) = trader.trades
+        assert closed
+        assert profit == pytest.approx(10 * (sold.executed.price - price - 1))
 
     live().run(script)
 

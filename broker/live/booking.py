@@ -1,7 +1,7 @@
 """Executions as Backtrader books them: positions, bits of orders, profit of trades.
 
 Belongs here: what `order.execute` and `Trade` need so that a trade's profit is the account's. Does not belong here:
-when an execution is booked (see `live_broker`).
+when an execution is booked (see `broker.live_broker`).
 
 Positions that were there before, and fills that are not ours, reach the strategy's trades as orders of nobody
 (`order.info.external`), so that the first sale of an inherited position closes it and opens no short one.

@@ -1,6 +1,6 @@
 """Backtrader's orders in the broker's terms.
 
-Belongs here: types, prices, times in force. Does not belong here: whether an order may go (see `live_broker`).
+Belongs here: types, prices, times in force. Does not belong here: whether an order may go (see `broker.live_broker`).
 
 | Backtrader     | IB          | prices                                                           |
 |----------------|-------------|------------------------------------------------------------------|
