@@ -34,7 +34,7 @@ from backtrader.order import BuyOrder, Order, SellOrder
 from backtrader.position import Position
 
 from broker.costs import CostModel
-from broker.errors import OrderTermsError, SealedSettingError
+from broker.errors import GatewayError, OrderTermsError, SealedSettingError
 from broker.ib.messages import (
     AccountSnapshot,
     AccountValue,
@@ -151,7 +151,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             self._register, self._booking, self._traded, self._news, self._exits,
             first_strategy=lambda: self.cerebro.runningstrats[0], estimate=self._estimate, wait=commission_wait,
         )  # fmt: skip
-        self._resync = Resync(gateway)
+        self._resync: Resync | None = None
         self._events: SimpleQueue[Event] | None = None
         self._values: dict[tuple[str, str], AccountValue] = {}
         self._close_after: dict[int, datetime] = {}  # by con_id: when closing it is tried, or tried again
@@ -174,17 +174,26 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         """
         super().start()
         self._events = self._gateway.listen()
-        snapshot = self._gateway.synchronize()
+        try:
+            snapshot = self._gateway.synchronize()
+        except GatewayError:
+            self._gateway.forget(self._events)
+            raise
+        costs = {told.contract.con_id: told.average_cost for told in snapshot.positions}
+        for con_id, quantity in self.book.positions().items():
+            self._fills.inherit(con_id, quantity, costs.get(con_id, _NONE))
         self._hear(snapshot)
         self.startingcash = self.getcash()
-        self._resync.start()
+        self._resync = Resync(self._gateway).start()
 
     def stop(self) -> None:
         """End (called by Cerebro); orders at the broker stay."""
         if self._events is not None:
             self._gateway.forget(self._events)
-            self._resync.stop()
             self._events = None
+        if self._resync is not None:
+            self._resync.stop()
+            self._resync = None
         super().stop()
 
     def next(self) -> None:
@@ -466,7 +475,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
                 reaction(self, change)
 
     def _ask(self, change: Question) -> None:
-        self._resync.ask()
+        if self._resync is not None:
+            self._resync.ask()
 
     def _follow_state(self, change: StateChanged) -> None:
         live = self._register.by_ref(change.order_ref)

@@ -1,7 +1,7 @@
 """Fills on their way from the order book to a strategy.
 
-Belongs here: waiting for commissions, corrections, positions that changed without us. Does not belong here: Backtrader's
-arithmetic (see `booking`), whether a fill is one (see `broker.orders`).
+Belongs here: waiting for commissions, corrections, positions that changed without us. Does not belong here:
+Backtrader's arithmetic (see `booking`), whether a fill is one (see `broker.orders`).
 """
 
 import math
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import backtrader as bt
 
@@ -115,6 +116,10 @@ class Fills:
         price = average_of_difference(change.before, change.after, held.price, change.average_cost, last)
         if moved:
             self._nobodys(con_id, moved, price, 0.0)
+
+    def inherit(self, con_id: int, quantity: Decimal, cost: Decimal) -> None:
+        """A position that a restored book already knows; `cost` a share, commissions included."""
+        self._nobodys(con_id, float(quantity), float(cost), 0.0)
 
     # ---------------------------------------------------------------- what time brings
 

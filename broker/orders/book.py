@@ -315,7 +315,7 @@ class OrderBook:
             self._doubt(order, now, "it was refused and shown as working")
         if order.asked is None and not order.cancel_sent:
             order.in_flight = None
-        order.acknowledged = True
+        order.acknowledged, order.heard = True, now
 
     def _hear_inactive(self, order: TrackedOrder) -> None:
         order.inactive = True
@@ -534,6 +534,9 @@ class OrderBook:
             return  # the snapshot may be older than what was sent
         if listed is not None:
             self._resolve_listed(order, listed, now)
+        elif order.heard is not None and evidence - order.heard < self._patience.absence:
+            # parts of the snapshot may be older than the order
+            self._concerns.raise_at(("order", order.order_ref), order.heard + self._patience.absence)
         elif order.ended is None:
             self._resolve_absent(order, now)
 
@@ -640,8 +643,8 @@ class OrderBook:
 
     def _tell_of_end(self, order: TrackedOrder, now: datetime) -> None:
         """Say aloud that an order ended which nobody here asked to end."""
-        grouped = order.ticket.oca_group or order.ticket.parent_id
-        if order.state is OrderState.CANCELLED and order.ours and not order.cancel_sent and not grouped:
+        expected = order.cancel_sent or order.ticket.oca_group or order.ticket.parent_id or order.ticket.tif != "GTC"
+        if order.state is OrderState.CANCELLED and order.ours and not expected:
             self._alarm(now, "cancelled_by_broker", f"{order.order_ref} was cancelled, not by us: {order.reason}")
 
     def _ask(self, now: datetime, order_ref: str, reason: str) -> None:

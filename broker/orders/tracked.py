@@ -31,6 +31,7 @@ class TrackedOrder:
         asked: other terms that were sent and not confirmed yet.
         acknowledged: whether the broker showed that it has the order.
         was_sent: whether it was handed to the socket and may be at the broker.
+        heard: when the broker showed last that it works.
         in_flight: since when something that was sent waits for its effect.
         cancel_sent: whether we asked to cancel it.
         cancel_told: whether the broker announced its cancellation without saying how much was filled.
@@ -53,6 +54,7 @@ class TrackedOrder:
     perm_ids: tuple[int, ...] = ()
     asked: OrderTicket | None = None
     acknowledged: bool = False
+    heard: datetime | None = None
     in_flight: datetime | None = None
     was_sent: bool = False
     cancel_sent: bool = False

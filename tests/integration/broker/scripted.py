@@ -51,11 +51,8 @@ class ScriptedFeed(bt.feed.DataBase):
 class Trader(bt.Strategy):
     """Keeps what it is told: `orders` as (reference, status), `trades`, and how often it saw a bar."""
 
-    params = (("stage", None),)
-
     def __init__(self):
         self.orders, self.trades = [], []
-        self.p.stage.strategy = self
 
     def notify_order(self, order):
         self.orders.append((order.ref, order.getstatusname()))
@@ -73,7 +70,7 @@ class Rounds(bt.Cerebro):
 
     def _brokernotify(self):
         super()._brokernotify()
-        self.stage.play()
+        self.stage.play(self)
 
 
 class Stage:
@@ -94,12 +91,13 @@ class Stage:
         for feed in self.feeds:
             feed.p.qcheck = 0.0
             cerebro.adddata(feed, name=feed._name)
-        cerebro.addstrategy(strategy, **({"stage": self} if strategy is Trader else parameters))
+        cerebro.addstrategy(strategy, **parameters)
         (self.strategy,) = cerebro.run()
         return self.strategy
 
-    def play(self):
+    def play(self, cerebro):
         """Go on with the script, unless what it waits for is still to come."""
+        self.strategy = cerebro.runningstrats[0]
         if not self.running or self.bars:
             return
         if self._waiting is not None and not self._waiting():

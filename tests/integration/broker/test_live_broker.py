@@ -21,6 +21,7 @@ from broker.orders.journal import read, written
 from risk.guard import RiskGuard
 from risk.limits import Limits
 from risk.states import HaltState
+from strategies.base_strategy import BaseStrategy
 from tests.integration.broker.scripted import Bar, Stage
 
 pytestmark = pytest.mark.integration
@@ -108,6 +109,15 @@ class Floor:
     def gateway_orders(self):
         """The terms of all orders as the gateway has them, oldest first."""
         return [order.terms for order in self.desk.exchange.book.orders.values()]
+
+    def restored(self):
+        """The book as a ledger would bring it back."""
+        kept = [read(written(change)) for change in self.journal]
+        return OrderBook.restored(self.session.account, self.session.client_id, kept, SOON)
+
+    def in_flight(self):
+        """Whether something that was sent waits for the broker's word."""
+        return any(order.state.value in {"SENT", "CANCEL_SENT"} for order in self.broker.book.open_orders)
 
     def alarms(self):
         return [change.code for change in self.journal if isinstance(change, Alarm)]
@@ -858,23 +868,96 @@ def test_a_correction_of_a_fill_moves_the_profit(live):
     live().run(script)
 
 
-def test_a_restored_book_goes_on_with_the_orders_of_the_run_before(live):
+def test_a_restored_book_goes_on_with_the_orders_and_positions_of_the_run_before(live):
     floor = live()
 
     def before(trader, floor, _stage):
         yield floor.bar()
+        yield from hold(trader, floor)
         order = trader.buy(size=10, exectype=bt.Order.Limit, price=80.0)
         yield accepted(order)
 
     floor.run(before)
-    kept = [read(written(change)) for change in floor.journal]
-    book = OrderBook.restored(floor.session.account, floor.session.client_id, kept)
-    floor.reopen(book)
+    floor.reopen(floor.restored())
 
     def after(trader, floor, _stage):
         yield floor.bar()
-        (tracked,) = floor.broker.book.orders.values()
+        tracked = floor.broker.book.orders["test/20240108/143300/1"]
         yield lambda: tracked.state.value == "WORKING"
-        assert "external_order" not in floor.alarms()
+        assert trader.position.size == 10
+        sale = trader.close()
+        yield accepted(sale)
+        floor.step()
+        yield over(sale)
+        assert (trader.position.size, trader.trades[-1][0], trader.trades[-1][3]) == (0, 0, True)
+        assert floor.alarms() == []
 
     floor.run(after)
+
+
+def test_a_decision_that_is_made_again_after_a_restart_is_not_sent_twice(live):
+    floor = live()
+
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        order = trader.buy(size=10, exectype=bt.Order.Limit, price=80.0)
+        yield lambda: order.status in {bt.Order.Accepted, bt.Order.Rejected}
+
+    floor.run(script)
+    floor.reopen(floor.restored())
+    trader = floor.run(script)
+    assert [status for _, status in trader.orders] == ["Submitted", "Rejected"]
+    assert len(floor.gateway_orders()) == 1
+
+
+def test_a_fill_between_two_runs_is_booked_once_by_the_second(live):
+    floor = live()
+
+    def before(trader, floor, _stage):
+        yield floor.bar()
+        yield accepted(trader.buy(size=10))
+
+    floor.run(before)
+    floor.step()
+    floor.reopen(floor.restored())
+
+    def after(trader, floor, _stage):
+        yield floor.bar()
+        yield lambda: trader.position.size == 10
+        assert floor.broker.book.orders["test/20240108/143300/0"].state.value == "FILLED"
+        assert floor.alarms() == []
+
+    floor.run(after)
+
+
+class Crossing(BaseStrategy):
+    """Long above the mean of three closes, flat below, with a stop."""
+
+    def indicators(self, data):
+        return {"mean": bt.ind.SMA(data.close, period=3)}
+
+    def decide(self, data):
+        if data.close[0] > self.ind[data].mean[0]:
+            self.enter_long(data, stop=data.close[0] - 0.5)
+        else:
+            self.leave(data)
+
+
+def test_a_strategy_of_the_library_trades_live_as_it_is(live):
+    def script(strategy, floor, _stage):
+        for _ in range(25):
+            yield floor.bar()
+            bars = len(strategy)
+            yield lambda bars=bars: len(strategy) > bars and not floor.in_flight()
+            floor.step()
+        yield lambda: not floor.in_flight()
+        held = strategy.position.size
+        assert floor.positions == ({"AAPL": str(int(held))} if held else {})
+        bought = [terms for terms in floor.gateway_orders() if terms.side > 0]
+        stops = [terms for terms in floor.gateway_orders() if terms.kind == "STP"]
+        assert len(bought) > 1
+        assert len(stops) >= len(bought) - 1
+        assert floor.alarms() == []
+
+    floor = live()
+    floor.run(script, strategy=Crossing)

@@ -33,7 +33,7 @@ def at(seconds=0):
 
 
 def ticket(ref="one", order_id=1, quantity=10, action="BUY", **terms):
-    fields = {"order_type": "MKT", "account": ACCOUNT, **terms}
+    fields = {"order_type": "MKT", "account": ACCOUNT, "tif": "GTC", **terms}
     return OrderTicket(order_id, action, Decimal(quantity), order_ref=ref, **fields)
 
 

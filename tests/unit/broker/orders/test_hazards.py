@@ -418,6 +418,20 @@ def test_a_cancelled_member_of_a_group_raises_no_alarm(desk):
     assert alarms(desk.hear(status(order, "Cancelled"))) == []
 
 
+def test_a_snapshot_that_was_being_told_while_an_order_was_sent_does_not_end_it(desk):
+    desk.working(limit(), seconds=20)
+    desk.hear(snapshot(21), seconds=21)
+    assert desk.state() == "WORKING"
+    assert asks(desk.due(35))
+    desk.hear(snapshot(36), seconds=36)
+    assert desk.state() == "CANCELLED"
+
+
+def test_a_day_order_that_ends_by_itself_raises_no_alarm(desk):
+    order = desk.working(limit(tif="DAY"))
+    assert alarms(desk.hear(status(order, "Cancelled"))) == []
+
+
 @pytest.mark.parametrize("first", ["notice", "status"])
 def test_an_order_that_its_time_limit_ended_is_expired(desk, first):
     order = desk.working(limit(tif="DAY"))
