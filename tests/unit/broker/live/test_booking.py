@@ -1,0 +1,115 @@
+"""Executions as Backtrader books them, against plain arithmetic."""
+
+from decimal import Decimal
+
+import backtrader as bt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.live.booking import Booking, average_of_difference
+
+CON_ID = 1
+fills = st.lists(
+    st.tuples(st.integers(-50, 50).filter(bool), st.integers(100, 900).map(lambda cents: cents / 10)), max_size=25
+)
+
+
+class Empty(bt.feed.DataBase):
+    """A feed without bars."""
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Empty()
+
+
+def booked(data, executions, fee=1.0):
+    """Book executions; the booking, what was told of closed trades, and the orders."""
+    told = []
+    booking = Booking({}, told.append)
+    orders = [booking.external(data, CON_ID, size, price, fee) for size, price in executions]
+    return booking, told, orders
+
+
+@given(fills)
+def test_profits_of_trades_and_the_open_position_add_up_to_the_cash(executions):
+    booking, told, orders = booked(Empty(), executions)
+    cash = -sum(size * price + 1.0 for size, price in executions)
+    position = booking.position(CON_ID)
+    open_profit = booking._profits.get(CON_ID, 0.0)
+    assert position.size == sum(size for size, _ in executions)
+    assert sum(told) + open_profit - position.size * position.price == pytest.approx(cash, abs=1e-6)
+    assert sum(order.executed.comm for order in orders) == pytest.approx(len(executions))
+
+
+@given(fills)
+def test_a_trade_is_told_when_the_position_is_flat_or_turns(executions):
+    _, told, _ = booked(Empty(), executions)
+    held, ends = 0, 0
+    for size, _ in executions:
+        ends += held != 0 and held * (held + size) <= 0
+        held += size
+    assert len(told) == ends
+
+
+@given(fills)
+def test_backtraders_trades_earn_the_same(executions):
+    booking, told, orders = booked(Empty(), executions)
+    trade, earned = bt.Trade(data=None), []
+    for order in orders:
+        (bit,) = order.executed.exbits
+        for size, value, fee in (
+            (bit.closed, bit.closedvalue, bit.closedcomm),
+            (bit.opened, bit.openedvalue, bit.openedcomm),
+        ):
+            if trade.isclosed and size:
+                trade = bt.Trade(data=None)
+            if size:
+                trade.data = booked_at = Clock()
+                trade.update(order, size, bit.price, value, fee, bit.pnl, booking.commissions(CON_ID))
+                assert booked_at is trade.data
+                earned += [trade.pnlcomm] if trade.isclosed else []
+    assert earned == pytest.approx(told, abs=1e-6)
+
+
+class Clock:
+    """As much of a feed as a trade looks at."""
+
+    datetime = (0.0,)
+
+    def __len__(self):
+        return 1
+
+
+def test_fractions_that_add_up_close_the_position(data):
+    booking, told, _ = booked(data, [(0.1, 10.0), (0.2, 10.0), (-0.3, 11.0)], fee=0.0)
+    assert booking.position(CON_ID).size == 0
+    assert told == [pytest.approx(0.3)]
+
+
+def test_a_commission_is_split_between_what_closes_and_what_opens(data):
+    _, _, orders = booked(data, [(10, 50.0), (-40, 50.0)], fee=4.0)
+    (bit,) = orders[1].executed.exbits
+    assert (bit.closed, bit.opened, bit.closedcomm, bit.openedcomm) == (-10, -30, 1.0, 3.0)
+
+
+def test_a_late_commission_is_added_to_its_execution(data):
+    booking, _, (order,) = booked(data, [(10, 50.0)])
+    (bit,) = order.executed.exbits
+    booking.amend(CON_ID, order, bit, 0.5)
+    assert (bit.openedcomm, bit.comm, order.executed.comm) == (1.5, 1.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held_at", "cost", "price"),
+    [
+        (0, 10, 0.0, 48, 48.0),  # all of it came at the average cost
+        (10, 20, 40.0, 45, 50.0),  # the second ten at 50 make an average of 45
+        (10, 4, 40.0, 40, 47.0),  # what went, went at the last price
+        (10, -5, 40.0, 50, 47.0),
+        (0, 10, 0.0, 0, 47.0),  # no cost is told
+    ],
+)
+def test_a_change_without_an_execution_has_the_price_that_explains_the_cost(before, after, held_at, cost, price):
+    assert average_of_difference(Decimal(before), Decimal(after), held_at, Decimal(cost), 47.0) == price
