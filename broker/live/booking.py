@@ -37,6 +37,9 @@ class Booking:
     instruments: Mapping[int, Instrument]
     closed_trade: Callable[[float], None]
     positions: dict[int, Position] = field(default_factory=dict)
+    _sums: dict[int, Position] = field(
+        default_factory=dict
+    )  # the same, as sums of binary fractions as trades keep them
     _profits: dict[int, float] = field(default_factory=dict)
     _commissions: dict[int, Commissions] = field(default_factory=dict)
 
@@ -50,13 +53,20 @@ class Booking:
             self._commissions[con_id] = Commissions(mult=self._multiplier(con_id))
         return self._commissions[con_id]
 
+    def move(self, con_id: int, size: float, price: float) -> None:
+        """Change the position of a contract that no feed trades."""
+        position = self._sums.setdefault(con_id, Position())
+        position.update(size, price)
+        self.position(con_id).fix(round(position.size, 9), position.price)
+
     def execute(self, order: Order, con_id: int, size: float, price: float, fee: float) -> OrderExecutionBit:
         """Book an execution of `size` (signed) on position and order; the order's status is left alone."""
-        position = self.position(con_id)
+        position = self._sums.setdefault(con_id, Position())
         average, held = position.price, position.size
         if abs(held + size) < _NOTHING:
-            size = -held  # sums of binary fractions; a trade sums the same, so that it closes too
+            size = -held  # a trade sums up the same binary fractions, so that it closes too
         _, _, opened, closed = position.update(size, price)
+        self.position(con_id).fix(round(position.size, 9), position.price)
         multiplier = self._multiplier(con_id)
         closed_fee = fee * (closed / size) if size else 0.0
         profit = -closed * (price - average) * multiplier

@@ -16,6 +16,7 @@ from broker.live.orders import LiveOrder, Register
 from broker.orders.changes import Change
 from broker.orders.states import OrderState
 
+_OFFERS = 1_000
 _CANCELS = 1  # IB's type of a group whose other members are cancelled by a fill
 
 
@@ -111,7 +112,7 @@ class Dispatch:
     def _intend(self, live: LiveOrder, *, transmit: bool) -> OrderTicket:
         """Give an order its number and write it down."""
         envelope = tickets.Envelope(
-            order_id=self._gateway.next_order_id(),
+            order_id=self._fresh_id(),
             order_ref=live.order_ref,
             account=self._gateway.account,
             quantity=live.quantity,
@@ -125,6 +126,18 @@ class Dispatch:
         self._register.write(live, ticket.order_id)
         self._react(changes)
         return ticket
+
+    def _fresh_id(self) -> int:
+        """An order id that no order of the book has: a gateway forgets about ids whose orders it refused.
+
+        Raises:
+            OrderBookError: all that it offers are taken.
+        """
+        for _ in range(_OFFERS):
+            order_id = self._gateway.next_order_id()
+            if self._register.book.by_order_id(order_id) is None:
+                return order_id
+        raise OrderBookError(f"order_id: the gateway offers ids that are taken, the last one {order_id}.")
 
     def _place(self, live: LiveOrder, ticket: OrderTicket) -> bool:
         """Send a written order; False where it certainly was not sent."""

@@ -178,7 +178,7 @@ class Fills:
     def _nobodys(self, con_id: int, size: float, price: float, fee: float) -> None:
         """A change of a position without an order of a strategy."""
         if self._traded.feed(con_id) is None:
-            self._booking.position(con_id).update(size, price)
+            self._booking.move(con_id, size, price)
         else:
             self._unshown.append((con_id, size, price, fee))
             self.show_nobodys()

@@ -419,6 +419,7 @@ class OrderBook:
             self._emit(FillCorrected(now, ref, told, earlier.execution, external))
             self._alarm(now, "fill_corrected", f"The broker corrects {earlier.execution.exec_id} of {ref}.")
         self._expect_commission(told.exec_id, now)
+        self._compare(now)
         if order is not None:
             self._follow_fill(order, now, late=late and earlier is None)
 

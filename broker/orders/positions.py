@@ -19,7 +19,7 @@ class PositionBook:
 
     _booked: dict[int, Decimal] = field(default_factory=dict)
     _told: dict[int, Position] = field(default_factory=dict)
-    _since: dict[int, datetime] = field(default_factory=dict)
+    _since: dict[int, tuple[tuple[Decimal, Decimal], datetime]] = field(default_factory=dict)
 
     def booked(self, con_id: int) -> Decimal:
         """The position that follows from what was there and what was filled."""
@@ -57,7 +57,11 @@ class PositionBook:
         self._told[position.contract.con_id] = position
 
     def differing(self, now: datetime) -> dict[int, datetime]:
-        """Contracts whose two numbers differ, and since when."""
-        differ = {con_id for con_id in self.con_ids() if self.booked(con_id) != self.told(con_id)}
-        self._since = {con_id: self._since.get(con_id, now) for con_id in differ}
-        return dict(self._since)
+        """Contracts whose two numbers differ, and since when they are these two numbers."""
+        pairs = {con_id: (self.booked(con_id), self.told(con_id)) for con_id in self.con_ids()}
+        self._since = {
+            con_id: known if (known := self._since.get(con_id)) is not None and known[0] == pair else (pair, now)
+            for con_id, pair in pairs.items()
+            if pair[0] != pair[1]
+        }
+        return {con_id: since for con_id, (_, since) in self._since.items()}

@@ -1,5 +1,7 @@
 """Orders from Backtrader through the session to a gateway and back, over TCP."""
 
+import random
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +33,8 @@ QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05,
 SOON = Patience(
     acknowledgement=timedelta(seconds=0.2),
     absence=timedelta(seconds=0.4),
+    commission=timedelta(seconds=0.3),
+    executions=timedelta(seconds=0.2),
     position=timedelta(seconds=0.2),
     again=timedelta(seconds=0.2),
 )
@@ -118,6 +122,10 @@ class Floor:
     def in_flight(self):
         """Whether something that was sent waits for the broker's word."""
         return any(order.state.value in {"SENT", "CANCEL_SENT"} for order in self.broker.book.open_orders)
+
+    def ready(self):
+        """Whether orders can be sent."""
+        return self.session.state is SessionState.READY and self.broker.book.current
 
     def alarms(self):
         return [change.code for change in self.journal if isinstance(change, Alarm)]
@@ -961,3 +969,103 @@ def test_a_strategy_of_the_library_trades_live_as_it_is(live):
 
     floor = live()
     floor.run(script, strategy=Crossing)
+
+
+FAULTS = (
+    {"answer": "orderStatus", "action": "duplicate"},
+    {"answer": "execDetails", "action": "duplicate"},
+    {"answer": "orderStatus", "action": "drop", "times": 1},
+    {"answer": "openOrder", "action": "drop", "times": 1},
+    {"answer": "execDetails", "action": "drop", "times": 1},
+    {"answer": "execDetails", "action": "after", "value": "commissionReport", "times": 1},
+    {"answer": "execDetails", "action": "after", "value": "orderStatus", "times": 1},
+    {"answer": "commissionReport", "action": "drop", "times": 1},
+    {"answer": "commissionReport", "action": "delay", "value": "0.2", "times": 1},
+    {"request": "place_order", "action": "swallow", "times": 1},
+    {"request": "place_order", "action": "error", "code": 105, "modify": True, "times": 1},
+    {"request": "place_order", "action": "error", "code": 201, "times": 1},
+    {"request": "place_order", "action": "partial", "value": "0.4", "times": 1},
+    {"request": "cancel_order", "action": "swallow", "times": 1},
+    {"request": "cancel_order", "action": "fill", "times": 1},
+)
+
+
+def disturb(rng, floor):
+    """One thing that goes wrong, or nothing."""
+    what = rng.random()
+    if what < 0.6:
+        floor.command("fault", **rng.choice(FAULTS))
+    elif what < 0.7:
+        floor.command("disconnect", client=floor.session.client_id)
+    elif what < 0.75:
+        floor.command("restart", down_seconds=0.05)
+    elif what < 0.8:
+        floor.command("manual_order", symbol="AAPL", action=rng.choice(("BUY", "SELL")), quantity=3, kind="MKT")
+
+
+def act(rng, trader, floor):
+    """One thing that a strategy does."""
+    close, size = trader.data.close[0], rng.randint(1, 30)
+    send = rng.choice((trader.buy, trader.sell))
+    away = close - 5 if send == trader.buy else close + 5
+    what = rng.randrange(8)
+    alive = [order for order in floor.mine if order.alive()]
+    if what == 0 and alive:
+        trader.cancel(rng.choice(alive))
+    elif what == 1 and alive:
+        floor.broker.modify(rng.choice(alive), size=size)
+    elif what == 2:
+        order = trader.close()
+        floor.mine += [] if order is None else [order]
+    elif what == 3 and trader.position.size:
+        exits = trader.sell if trader.position.size > 0 else trader.buy
+        terms = {"exectype": bt.Order.Stop, "price": close, "reduces_only": True}
+        floor.mine.append(exits(size=abs(trader.position.size), **terms))
+    elif what == 4:
+        floor.mine.append(send(size=size, exectype=bt.Order.Limit, price=rng.choice((away, close))))
+    elif what == 5:
+        first = send(size=size, exectype=bt.Order.Limit, price=close)
+        floor.mine += [first, send(size=size, exectype=bt.Order.Limit, price=away, oco=first)]
+    elif what == 6:
+        bracket = trader.buy_bracket(size=size, price=close, stopprice=close - 0.05, limitprice=close + 0.05)
+        floor.mine += bracket
+    else:
+        floor.mine.append(send(size=size))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_the_strategy_and_the_broker_agree_in_the_end(live, seed):
+    rng = random.Random(seed)  # noqa: S311 (a script, no secret)
+    floor = live(patience=SOON, fill_at_once=False)
+    floor.broker._fills._wait = timedelta(seconds=0.1)
+    floor.mine = []
+
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        for _ in range(20):
+            disturb(rng, floor)
+            act(rng, trader, floor)
+            pause = time.monotonic() + 0.05
+            yield lambda pause=pause: time.monotonic() > pause and floor.ready()
+            floor.step()
+            yield floor.bar()
+        floor.command("clear_faults")
+        for order in floor.mine:
+            trader.cancel(order)
+        yield lambda: floor.ready() and not floor.broker.book.open_orders
+        yield lambda: all(fill.commission is not None for fill in floor.broker.book.fills)
+        yield lambda: trader.position.size == float(floor.positions.get("AAPL", 0))
+        order = trader.close()
+        while order is not None and order.alive():
+            yield floor.ready
+            floor.step()
+            yield lambda: not floor.in_flight()
+        yield lambda: floor.positions == {} and trader.position.size == 0
+        yield lambda: all(fill.commission is not None for fill in floor.broker.book.fills)
+        earned = sum(pnl for _, _, pnl, closed in trader.trades if closed)
+        final = [trade.pnlcomm for trade in trader._trades[trader.data][0] if trade.isclosed]
+        assert sum(final) == pytest.approx(floor.cash() - 1_000_000, abs=0.02), earned
+
+    floor.run(script)
+    assert all(not order.alive() for order in floor.mine)
+    assert "overfilled" not in floor.alarms()

@@ -73,7 +73,7 @@ def test_a_commission_without_its_execution_is_asked_about(desk):
 
 def test_a_commission_that_does_not_come_is_asked_for_and_then_given_up(desk):
     order = desk.working(ticket())
-    desk.hear(execution(order, 1, 10))
+    desk.hear(execution(order, 1, 10), held(10))
     assert not asks(desk.due(14))
     assert asks(desk.due(15))
     told = [change for second in range(16, 2000, 10) for change in desk.due(second)]
@@ -558,6 +558,18 @@ def test_a_position_that_no_fill_explains_is_asked_about_and_adopted_after_a_whi
     (adopted,) = of_kind(changes, PositionAdopted)
     assert (adopted.before, adopted.after, adopted.average_cost) == (0, 25, 48)
     assert (alarms(changes), desk.position) == (["position_mismatch"], 25)
+
+
+def test_positions_in_a_snapshot_that_are_older_than_a_fill_are_not_adopted(desk):
+    desk.hear(held(-3))
+    order = desk.working(ticket(), seconds=5)
+    desk.hear(execution(order, 1, 10), held(7), seconds=6)
+    theirs = execution(ticket("", order_id=-3, quantity=3, action="SELL"), 2, 3, perm_id=77, client_id=0)
+    desk.hear(theirs, seconds=6)
+    assert of_kind(desk.hear(snapshot(7, positions=[held(-3)]), seconds=7), PositionAdopted) == []
+    assert asks(desk.due(12))
+    assert of_kind(desk.hear(snapshot(13, positions=[held(7)]), seconds=13), PositionAdopted) == []
+    assert desk.position == 7
 
 
 def test_a_position_that_is_told_before_its_fill_is_no_mismatch(desk):
