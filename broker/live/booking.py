@@ -70,10 +70,11 @@ class Booking:
         multiplier = self._multiplier(con_id)
         closed_fee = fee * (closed / size) if size else 0.0
         profit = -closed * (price - average) * multiplier
-        when = order.data.datetime[0] if len(order.data) else 0.0
         bit = OrderExecutionBit(
-            when, size, price, closed, -closed * average * multiplier, closed_fee, opened, opened * price * multiplier,
-            fee - closed_fee, profit, position.size, position.price,
+            order.data.datetime[0], size, price,
+            closed, -closed * average * multiplier, closed_fee,
+            opened, opened * price * multiplier, fee - closed_fee,
+            profit, position.size, position.price,
         )  # fmt: skip
         order.executed.addbit(bit)
         order.addcomminfo(self.commissions(con_id))
@@ -114,9 +115,9 @@ class Booking:
 
 
 def nobodys_order(data: bt.feed.DataBase, size: float, price: float) -> Order:
-    """An order that belongs to no strategy; Backtrader gives its fills to the first one."""
+    """An order that belongs to no strategy; Backtrader gives its fills to the first one. The feed has a bar."""
     made = BuyOrder if size > 0 else SellOrder
-    order = made(data=data, size=abs(size), price=price, exectype=Order.Market, simulated=True)
+    order = made(data=data, size=abs(size), price=price, exectype=Order.Market)
     order.addinfo(external=True)
     return order
 

@@ -33,6 +33,7 @@ QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05,
 SOON = Patience(
     acknowledgement=timedelta(seconds=0.2),
     absence=timedelta(seconds=0.4),
+    cancellation=timedelta(seconds=0.3),
     commission=timedelta(seconds=0.3),
     executions=timedelta(seconds=0.2),
     position=timedelta(seconds=0.2),
