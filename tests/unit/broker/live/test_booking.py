@@ -1,6 +1,6 @@
 """Executions as Backtrader books them, against plain arithmetic."""
 
-from datetime import datetime, time
+from datetime import datetime
 from decimal import Decimal
 
 import backtrader as bt
@@ -16,22 +16,20 @@ fills = st.lists(
 )
 
 
-class Feed(bt.feed.DataBase):
-    """A feed with one bar."""
-
-    def __init__(self):
-        super().__init__()
-        self._start()
-        self.p.sessionend = time(23, 59)
-        self.forward()
-        self.lines.datetime[0] = bt.date2num(datetime(2024, 1, 8, 15, 0))  # noqa: DTZ001 (Backtrader's are naive UTC)
-        for line in (self.lines.open, self.lines.high, self.lines.low, self.lines.close):
-            line[0] = 50.0
+def feed_with_a_bar():
+    """A feed as Cerebro would have started it."""
+    feed = bt.feed.DataBase()
+    feed._start()
+    feed.forward()
+    feed.lines.datetime[0] = bt.date2num(datetime(2024, 1, 8, 15, 0))  # noqa: DTZ001 (Backtrader's are naive UTC)
+    for line in (feed.lines.open, feed.lines.high, feed.lines.low, feed.lines.close):
+        line[0] = 50.0
+    return feed
 
 
 @pytest.fixture(scope="module")
 def data():
-    return Feed()
+    return feed_with_a_bar()
 
 
 def booked(data, executions, fee=1.0):
@@ -44,7 +42,7 @@ def booked(data, executions, fee=1.0):
 
 @given(fills)
 def test_profits_of_trades_and_the_open_position_add_up_to_the_cash(executions):
-    booking, told, orders = booked(Feed(), executions)
+    booking, told, orders = booked(feed_with_a_bar(), executions)
     cash = -sum(size * price + 1.0 for size, price in executions)
     position = booking.position(CON_ID)
     open_profit = booking._profits.get(CON_ID, 0.0)
@@ -55,7 +53,7 @@ def test_profits_of_trades_and_the_open_position_add_up_to_the_cash(executions):
 
 @given(fills)
 def test_a_trade_is_told_when_the_position_is_flat_or_turns(executions):
-    _, told, _ = booked(Feed(), executions)
+    _, told, _ = booked(feed_with_a_bar(), executions)
     held, ends = 0, 0
     for size, _ in executions:
         ends += held != 0 and held * (held + size) <= 0
@@ -65,7 +63,7 @@ def test_a_trade_is_told_when_the_position_is_flat_or_turns(executions):
 
 @given(fills)
 def test_backtraders_trades_earn_the_same(executions):
-    booking, told, orders = booked(Feed(), executions)
+    booking, told, orders = booked(feed_with_a_bar(), executions)
     trade, earned = bt.Trade(data=None), []
     for order in orders:
         (bit,) = order.executed.exbits
