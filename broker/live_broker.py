@@ -265,14 +265,18 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         """Review an order and send it, or refuse it. The one door for every order; none goes through it twice."""
         if self._register.get(order) is not None:
             return order
-        live = self._taken_up(order)
+        try:
+            live = self._taken_up(order)
+        except OrderTermsError as wrong:
+            self._refuse(order, str(wrong))
+            return order
         reason = self._unfit(live) or self._shut(live) or self._reviewed(live)
         if reason is None:
             order.submit(self)
             self.notify(order)
             self._dispatch.take(live)
         else:
-            self._refuse(live, reason)
+            self._refuse(order, reason)
         return order
 
     def _taken_up(self, order: Order) -> LiveOrder:
@@ -286,8 +290,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             quantity=instrument.size(order.size) if math.isfinite(order.size) else _NONE,
             capped=protective or order.info.get("reduces_only", False) is True,
             by_guard=order.info.get("by_guard", False) is _BY_GUARD,
-            kind=tickets.KINDS.get(order.exectype, "historical"),
-            order_ref=self._next_reference(order),
+            kind=tickets.KINDS[order.exectype],
+            draft=tickets.drafted(order, instrument, self._next_reference(order)),
         )
         self._register.add(live)
         if parent is not None and parent.quantity < live.quantity:
@@ -303,22 +307,13 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             reason = "the broker is not started"
         elif not live.quantity:
             reason = f"size {order.size!r} is less than the smallest quantity that can be traded"
-        elif not (math.isfinite(order.created.price) and order.created.price >= 0):
-            reason = f"price {order.created.price!r} is no price of a share"
         elif order.parent is not None and not self._leads(live.parent):
             reason = "its parent order is not working"
         elif not live.by_guard and self._closing(live.con_id):
             reason = "the risk guard is closing this position"
         else:
-            reason = self._wrong_terms(live) or self._wrong_group(order.oco)
+            reason = self._wrong_group(order.oco)
         return reason
-
-    def _wrong_terms(self, live: LiveOrder) -> str | None:
-        try:
-            tickets.ticket(live.order, live.instrument, tickets.Envelope(0, "", "", live.quantity))
-        except OrderTermsError as wrong:
-            return str(wrong)
-        return None
 
     def _wrong_group(self, oco: Order | None) -> str | None:
         """Why an order cannot be tied to the one that it names."""
@@ -353,7 +348,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         if decision.verdict is Verdict.REFUSE:
             return decision.reason
         if decision.verdict is Verdict.SHRINK:
-            self._news.explain(live, decision.reason)
+            self._news.explain(live.order, decision.reason)
             live.quantity = live.instrument.size(decision.quantity)
         live.capped = live.capped or decision.reduces_only
         if live.capped and live.parent is None:
@@ -376,11 +371,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         )
         return self._guard.review(request, self._portfolio(live))
 
-    def _refuse(self, live: LiveOrder, reason: str) -> None:
+    def _refuse(self, order: Order, reason: str) -> None:
         """Reject an order, and with it the bracket that waits for it."""
-        for other in self._dispatch.drop_bracket(live):
-            self._news.reject(other, f"another order of its bracket was refused: {reason}")
-        self._news.reject(live, reason)
+        leader = self._register.get(order if order.parent is None else order.parent)
+        for other in () if leader is None else self._dispatch.drop_bracket(leader):
+            self._news.reject(other.order, f"another order of its bracket was refused: {reason}")
+        self._news.reject(order, reason)
 
     def _next_reference(self, order: Order) -> str:
         """An order's reference: by the bar it was decided on and its number among those of the bar."""
@@ -415,11 +411,16 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         if live is None or not live.written:
             return False
         tracked = self._register.tracked(live)
-        quantity = tracked.ticket.quantity if size is None else live.instrument.size(size)
-        wanted = _changed(live, tracked.ticket, quantity, price, plimit)
+        try:
+            wanted = tickets.changed(live.order, live.instrument, tracked.ticket, price=price, plimit=plimit)
+        except OrderTermsError as wrong:
+            self._news.explain(live.order, str(wrong))
+            return False
+        if size is not None:
+            wanted = replace(wanted, quantity=live.instrument.size(size))
         reason = self._change_refused(live, tracked, wanted)
         if reason is not None:
-            self._news.explain(live, reason)
+            self._news.explain(live.order, reason)
             return False
         return self._dispatch.change(live, wanted)
 
@@ -503,7 +504,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         elif status == Order.Rejected and any(word in tracked.reason.lower() for word in _FOR_MONEY):
             status = Order.Margin
         if not live.cancel_wanted:
-            self._news.explain(live, tracked.reason)
+            self._news.explain(live.order, tracked.reason)
         order.status = status
         order.executed.dt = order.data.datetime[0]
         self._news.tell(order)
@@ -624,19 +625,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         told = {currency: value.value for (name, currency), value in self._values.items() if name == key}
         text = told.get("BASE", next(iter(told.values())) if len(told) == 1 else None)
         return math.nan if text is None else float(text)
-
-
-def _changed(
-    live: LiveOrder, ticket: OrderTicket, quantity: Decimal, price: float | None, plimit: float | None
-) -> OrderTicket:
-    """The terms of an order with another quantity or other prices."""
-    changes: dict[str, Decimal] = {}
-    action, exectype = ticket.action, live.order.exectype
-    if price is not None:
-        changes["limit_price" if exectype == Order.Limit else "aux_price"] = live.instrument.price(price, action)
-    if plimit is not None:
-        changes["limit_price"] = live.instrument.price(plimit, action)
-    return replace(ticket, quantity=quantity, transmit=True, **changes)  # type: ignore[arg-type]
 
 
 def _sealed(setting: str) -> Callable[..., None]:

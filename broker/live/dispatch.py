@@ -5,12 +5,12 @@ belong here: whether an order may go (see `broker.live_broker`).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from broker.errors import GatewayError, GatewayNotReadyError, OrderBookError
 from broker.ib.messages import OrderTicket, SessionState
 from broker.ib.requests import Gateway
-from broker.live import tickets
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
 from broker.orders.changes import Change
@@ -62,9 +62,8 @@ class Dispatch:
         else:
             self._send([live])
 
-    def drop_bracket(self, live: LiveOrder) -> list[LiveOrder]:
-        """Forget the bracket that waits for an order; its members."""
-        leader = live if live.parent is None else live.parent
+    def drop_bracket(self, leader: LiveOrder) -> list[LiveOrder]:
+        """Forget the bracket that waits with a parent order; its members."""
         return self._held.pop(leader.order.ref, [])
 
     def send_resting(self) -> None:
@@ -111,9 +110,9 @@ class Dispatch:
 
     def _intend(self, live: LiveOrder, *, transmit: bool) -> OrderTicket:
         """Give an order its number and write it down."""
-        envelope = tickets.Envelope(
+        ticket = replace(
+            live.draft,
             order_id=self._fresh_id(),
-            order_ref=live.order_ref,
             account=self._gateway.account,
             quantity=live.quantity,
             oca_group=live.oca_group,
@@ -121,7 +120,6 @@ class Dispatch:
             parent_id=0 if live.parent is None else live.parent.order_id,
             transmit=transmit,
         )
-        ticket = tickets.ticket(live.order, live.instrument, envelope)
         changes = self._register.book.intend(live.instrument.contract, ticket, self._clock())
         self._register.write(live, ticket.order_id)
         self._react(changes)
@@ -144,10 +142,10 @@ class Dispatch:
         try:
             self._gateway.place_order(live.instrument.contract, ticket)
         except GatewayNotReadyError as shut:
-            self._news.explain(live, str(shut))
+            self._news.explain(live.order, str(shut))
             return False
         except GatewayError as failure:
-            self._news.explain(live, f"not known whether it was sent: {failure}")  # the book finds out
+            self._news.explain(live.order, f"not known whether it was sent: {failure}")  # the book finds out
         self._react(self._register.book.sent(live.order_ref, self._clock()))
         return True
 
@@ -155,11 +153,11 @@ class Dispatch:
         """A group cannot be sent as a whole: take back what was sent, end the rest."""
         for live in group:
             if not live.written:
-                self._news.reject(live, reason)
+                self._news.reject(live.order, reason)
             elif self._register.tracked(live).state is OrderState.INTENDED:
                 self._react(self._register.book.withheld(live.order_ref, reason, self._clock()))
             else:
-                self._news.explain(live, reason)
+                self._news.explain(live.order, reason)
                 self._cancel_sent(live)
 
     # ---------------------------------------------------------------- cancelling
@@ -167,11 +165,11 @@ class Dispatch:
     def cancel(self, live: LiveOrder, reason: str) -> None:
         """Ask to cancel an order; one that was not sent is over at once, and so are the children that wait with it."""
         for child in self._taken_out(live):
-            self._news.withdraw(child, "its parent order was cancelled")
+            self._news.withdraw(child.order, "its parent order was cancelled")
         if not live.written:
-            self._news.withdraw(live, reason)
+            self._news.withdraw(live.order, reason)
         elif not live.cancel_wanted:
-            self._news.explain(live, self._news.reasons.get(live.order.ref, reason))
+            self._news.explain(live.order, self._news.reasons.get(live.order.ref, reason))
             self._cancel_sent(live)
 
     def cancel_again(self) -> None:
@@ -205,9 +203,9 @@ class Dispatch:
         try:
             self._gateway.place_order(live.instrument.contract, ticket)
         except GatewayNotReadyError as shut:
-            self._news.explain(live, str(shut))
+            self._news.explain(live.order, str(shut))
             return False
         except GatewayError as failure:
-            self._news.explain(live, f"not known whether the change was sent: {failure}")
+            self._news.explain(live.order, f"not known whether the change was sent: {failure}")
         self._react(self._register.book.terms_sent(ticket, self._clock()))
         return True

@@ -29,22 +29,22 @@ class News:
         """The next change; None at the end of a round, or when there is none."""
         return self._queue.popleft() if self._queue else None
 
-    def explain(self, live: LiveOrder, reason: str) -> None:
+    def explain(self, order: Order, reason: str) -> None:
         """Say why something happens to an order."""
-        self.reasons[live.order.ref] = reason
-        live.order.addinfo(reason=reason)
+        self.reasons[order.ref] = reason
+        order.addinfo(reason=reason)
 
-    def reject(self, live: LiveOrder, reason: str) -> None:
+    def reject(self, order: Order, reason: str) -> None:
         """End an order that is nowhere at the broker and may not go."""
-        self.explain(live, reason)
-        live.order.reject(live.order.broker)
-        self.tell(live.order)
+        self.explain(order, reason)
+        order.reject(order.broker)
+        self.tell(order)
 
-    def withdraw(self, live: LiveOrder, reason: str) -> None:
+    def withdraw(self, order: Order, reason: str) -> None:
         """End an order that is nowhere at the broker and is not wanted any more."""
-        self.explain(live, reason)
-        live.order.cancel()
-        self.tell(live.order)
+        self.explain(order, reason)
+        order.cancel()
+        self.tell(order)
 
     def accept(self, live: LiveOrder) -> None:
         """The broker has an order, or has it after all."""

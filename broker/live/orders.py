@@ -28,7 +28,7 @@ class LiveOrder:
         capped: it only reduces, so that its fills must never exceed the position.
         by_guard: the broker itself closes a position with it; a strategy cannot cancel it.
         kind: what `risk` calls its type.
-        order_ref: its reference, also at the broker.
+        draft: its terms as they were reviewed; what a strategy does to `order` afterwards changes nothing.
         order_id: its number at the broker; 0 until it was written down.
         oca_group: the group in which one order's fill cancels or shrinks the others.
         oca_type: 1 cancels, 2 shrinks.
@@ -46,7 +46,7 @@ class LiveOrder:
     capped: bool
     by_guard: bool
     kind: str
-    order_ref: str
+    draft: OrderTicket
     order_id: int = 0
     oca_group: str = ""
     oca_type: int = 0
@@ -55,6 +55,11 @@ class LiveOrder:
     cancel_wanted: bool = False
     accepted: bool = False
     resent: bool = False
+
+    @property
+    def order_ref(self) -> str:
+        """Its reference, also at the broker."""
+        return self.draft.order_ref
 
     @property
     def sign(self) -> int:

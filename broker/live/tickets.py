@@ -14,10 +14,10 @@ Belongs here: types, prices, times in force. Does not belong here: whether an or
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import backtrader as bt
 from backtrader.order import Order
@@ -48,22 +48,8 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Everything of a ticket that does not follow from the order itself."""
-
-    order_id: int
-    order_ref: str
-    account: str
-    quantity: Decimal
-    oca_group: str = ""
-    oca_type: int = 0
-    parent_id: int = 0
-    transmit: bool = True
-
-
-def ticket(order: Order, instrument: Instrument, envelope: Envelope) -> OrderTicket:
-    """The order as it is sent.
+def drafted(order: Order, instrument: Instrument, order_ref: str) -> OrderTicket:
+    """The order in the broker's terms, without what only the sending gives it: number, account, quantity, group.
 
     Raises:
         OrderTermsError: it has terms that no broker takes.
@@ -71,10 +57,8 @@ def ticket(order: Order, instrument: Instrument, envelope: Envelope) -> OrderTic
     action: Action = "BUY" if order.isbuy() else "SELL"
     tif, good_till = time_in_force(order)
     return OrderTicket(
-        order_id=envelope.order_id, action=action, quantity=envelope.quantity, order_type=order_type(order),
-        account=envelope.account, order_ref=envelope.order_ref, tif=tif, good_till=good_till,
-        oca_group=envelope.oca_group, oca_type=envelope.oca_type, parent_id=envelope.parent_id,
-        transmit=envelope.transmit, outside_rth=order.info.get("outside_rth", False) is True,
+        order_id=0, action=action, quantity=Decimal(), order_type=order_type(order), account="", order_ref=order_ref,
+        tif=tif, good_till=good_till, outside_rth=order.info.get("outside_rth", False) is True,
         **_prices(order, instrument, action),
     )  # fmt: skip
 
@@ -91,35 +75,68 @@ def order_type(order: Order) -> str:
     return name
 
 
-def _prices(order: Order, instrument: Instrument, action: Action) -> dict[str, Decimal | None]:
+def changed(
+    order: Order, instrument: Instrument, ticket: OrderTicket, *, price: float | None, plimit: float | None
+) -> OrderTicket:
+    """The terms of a working order with other prices, named as in `bt.Strategy.buy`; None leaves one as it is.
+
+    Raises:
+        OrderTermsError: a price is none.
+    """
+    prices = Prices()
+    if price is not None:
+        name: Literal["limit_price", "aux_price"] = "limit_price" if order.exectype == Order.Limit else "aux_price"
+        prices[name] = _rounded(instrument, price, ticket.action)
+    if plimit is not None:
+        prices["limit_price"] = _rounded(instrument, plimit, ticket.action)
+    return replace(ticket, transmit=True, **prices)
+
+
+class Prices(TypedDict, total=False):
+    """The prices of a ticket."""
+
+    limit_price: Decimal
+    aux_price: Decimal
+    trailing_percent: Decimal
+    trail_stop_price: Decimal
+    limit_offset: Decimal
+
+
+def _prices(order: Order, instrument: Instrument, action: Action) -> Prices:
     created = order.created
     if order.exectype == Order.Limit:
-        return {"limit_price": instrument.price(created.price, action)}
+        return {"limit_price": _rounded(instrument, created.price, action)}
     if order.exectype == Order.Stop:
-        return {"aux_price": instrument.price(created.price, action)}
+        return {"aux_price": _rounded(instrument, created.price, action)}
     if order.exectype == Order.StopLimit:
         return {
-            "limit_price": instrument.price(created.pricelimit, action),
-            "aux_price": instrument.price(created.price, action),
+            "limit_price": _rounded(instrument, created.pricelimit, action),
+            "aux_price": _rounded(instrument, created.price, action),
         }
     if order.exectype in (Order.StopTrail, Order.StopTrailLimit):
-        return _trailing(order, instrument, action)
+        return {"trail_stop_price": _rounded(instrument, created.price, action), **_distances(order, instrument)}
     return {}
 
 
-def _trailing(order: Order, instrument: Instrument, action: Action) -> dict[str, Decimal | None]:
-    stop = order.created.price
-    prices: dict[str, Decimal | None] = {"trail_stop_price": instrument.price(stop, action)}
+def _rounded(instrument: Instrument, price: float, action: Action) -> Decimal:
+    if not (math.isfinite(price) and price > 0):
+        raise OrderTermsError(f"price: {price!r} is no price of a share.")
+    return instrument.price(price, action)
+
+
+def _distances(order: Order, instrument: Instrument) -> Prices:
+    """How far a trailing stop lies from the price, and its limit from the stop."""
+    stop, distances = order.created.price, Prices()
     if order.trailamount:
-        prices["aux_price"] = instrument.distance(order.trailamount, stop)
+        distances["aux_price"] = instrument.distance(order.trailamount, stop)
     elif order.trailpercent:
-        prices["trailing_percent"] = decimal_of(order.trailpercent * 100)
+        distances["trailing_percent"] = decimal_of(order.trailpercent * 100)
     else:
         raise OrderTermsError("trailamount: a trailing order needs it, or trailpercent.")
     if order.exectype == Order.StopTrailLimit:
         offset = abs(order._limitoffset)  # Backtrader keeps price - plimit there
-        prices["limit_offset"] = instrument.distance(offset, stop) if offset else Decimal()
-    return prices
+        distances["limit_offset"] = instrument.distance(offset, stop) if offset else Decimal()
+    return distances
 
 
 def time_in_force(order: Order) -> tuple[str, str]:

@@ -445,6 +445,29 @@ def test_a_refused_change_leaves_the_order_as_it_was(live):
     live().run(script)
 
 
+def test_a_change_to_no_price_is_not_sent(live):
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        order = trader.buy(size=10, exectype=bt.Order.Limit, price=80.0)
+        yield accepted(order)
+        assert not floor.broker.modify(order, price=float("nan"))
+        assert floor.broker.reasons[order.ref] == "price: nan is no price of a share."
+
+    live().run(script)
+
+
+def test_what_a_strategy_does_to_an_order_after_its_review_changes_nothing(live):
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        order = trader.buy(size=10, exectype=bt.Order.Limit, price=80.0)
+        order.created.price, order.size, order.created.size = 99_999.0, 500, 500
+        yield accepted(order)
+        (sent,) = floor.gateway_orders()
+        assert (sent.limit, sent.quantity) == (80.0, 10)
+
+    live(limits=Limits(max_position_shares=20)).run(script)
+
+
 def test_a_change_that_risk_does_not_allow_is_not_sent(live):
     def script(trader, floor, _stage):
         yield floor.bar()
