@@ -81,9 +81,11 @@ def changed(
     """The terms of a working order with other prices, named as in `bt.Strategy.buy`; None leaves one as it is.
 
     Raises:
-        OrderTermsError: a price is none.
+        OrderTermsError: a price is none, or the order has none.
     """
     prices = Prices()
+    if (price, plimit) != (None, None) and order.exectype not in (Order.Limit, Order.Stop, Order.StopLimit):
+        raise OrderTermsError(f"price: an order of type {order_type(order)} has none that can be changed.")
     if price is not None:
         name: Literal["limit_price", "aux_price"] = "limit_price" if order.exectype == Order.Limit else "aux_price"
         prices[name] = _rounded(instrument, price, ticket.action)
