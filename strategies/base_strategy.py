@@ -15,6 +15,7 @@ from backtrader.strategy import MetaStrategy
 
 from risk.limits import Limits
 from strategies.declaration import Bars, Bools, Signals, declare
+from strategies.errors import StrategyError
 from strategies.order_desk import OrderDesk
 from strategies.parameters import Choice, Float, ParameterSpace
 
@@ -89,11 +90,14 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     Attributes:
         family: What the library files the strategy under.
         space: Every parameter with its range, those of the base included.
+        remembers: Names of own attributes that live trading keeps over a restart, as JSON. What bars alone decide is
+            not among them: a restarted strategy is warmed up.
         ind: What `indicators` returned for each data feed, by attribute: `self.ind[data].average[0]`.
         resting: Whether nothing is on its way and nothing is protected, so that only a bar of `wakes` matters.
     """
 
     family: ClassVar[str] = "custom"
+    remembers: ClassVar[tuple[str, ...]] = ()
     space: ClassVar[ParameterSpace] = ParameterSpace(
         {
             "target_fraction": Float(0.1, 1.0, default=0.95, valid=(0.001, 10.0), tuned=False),
@@ -231,6 +235,34 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
         """The limits that this strategy's parameters mean; they can only tighten an experiment's."""
         return self.limits_for({name: getattr(self.p, name) for name in self.space.parameters})
 
+    # ------------------------------------------------------------------ over a restart
+
+    def memory(self) -> dict[str, Any]:
+        """What live trading keeps over a restart, as JSON: the attributes in `remembers`, and the orders' wishes.
+
+        Raises:
+            StrategyError: an attribute is not what JSON can hold.
+        """
+        own = {name: getattr(self, name) for name in self.remembers}
+        for name, value in own.items():
+            if not _is_json(value):
+                raise StrategyError(f"{name}: {value!r} cannot be remembered, it is not what JSON can hold.")
+        return {"own": own, "desk": self._desk.memory()}
+
+    def recall(self, memory: Mapping[str, Any], working: Mapping[Any, Sequence[bt.Order]]) -> None:
+        """Go on from an earlier `memory`, once bars have warmed the strategy up.
+
+        Args:
+            memory: of the strategy before the restart; names that it no longer remembers are left out.
+            working: by data feed, the strategy's orders that still work at the broker.
+        """
+        for name, value in memory["own"].items():
+            if name in self.remembers:
+                setattr(self, name, value)
+        nothing = {"wish": None, "side": None, "stop": None, "take_profit": None}
+        for data in self.datas:
+            self._desk.recall(data, memory["desk"].get(data._name, nothing), working.get(data, ()))
+
     # ------------------------------------------------------------------ what the engine asks
 
     def warmup(self, data: bt.feed.DataBase) -> int:
@@ -342,6 +374,14 @@ class BaseStrategy(bt.Strategy, metaclass=_DeclaresSpace):  # type: ignore[misc]
     def _capped(self, weight: float | None) -> float:
         wanted = self.p.target_fraction / self.positions_at_most() if weight is None else weight
         return float(min(wanted, self.p.max_position_size, self.p.max_concentration))
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_is_json(item) for item in value)
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_declared(cls: type[bt.Strategy]) -> bool:

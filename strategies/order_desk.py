@@ -17,6 +17,7 @@ A strategy says which side it wants to be on; the desk works until the position 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,43 @@ class OrderDesk:
             self.pursue(data)
         if not any(kept.refused for kept in self._exits(data)):
             self._keep_exits(data)
+
+    # ------------------------------------------------------------------ over a restart
+
+    def memory(self) -> dict[str, dict[str, float | None]]:
+        """What has to be kept over a restart, by the name of the feed: wishes and protective prices, as JSON."""
+        known = {**self._wishes, **self._stops, **self._profits}
+        return {data._name: self._remembered(data) for data in known}
+
+    def recall(self, data: bt.feed.DataBase, memory: Mapping[str, float | None], working: Sequence[Any] = ()) -> None:
+        """Go on from a symbol's `memory`, with the orders of it that still work at the broker.
+
+        A protective price is put in force again where the position that it protects is there or on its way. An entry
+        that works no longer is there or was given up; an exit is sent again.
+        """
+        self._sent[data] = list(working)
+        protecting = [order for order in working if order.info.get("reduces_only", False) is True]
+        weight, held = memory["wish"], self._held(data)
+        order = next((order for order in working if order not in protecting), None)
+        if weight is not None and (order is not None or (not weight and held)):
+            self._wishes[data] = _Wish(weight, order, tries=0 if order is None else 1)
+        side = self.side(data)
+        for kept, kind, price in (
+            (self._stops, bt.Order.Stop, memory["stop"]),
+            (self._profits, bt.Order.Limit, memory["take_profit"]),
+        ):
+            if price is not None and side and side == memory["side"]:
+                own = next((order for order in protecting if order.exectype == kind), None)
+                kept[data] = _Exit(price, side, kind, own)
+
+    def _remembered(self, data: bt.feed.DataBase) -> dict[str, float | None]:
+        wish, exits = self._wishes.get(data), self._exits(data)
+        return {
+            "wish": None if wish is None else wish.weight,
+            "side": exits[0].side if exits else None,
+            "stop": self._stops[data].price if data in self._stops else None,
+            "take_profit": self._profits[data].price if data in self._profits else None,
+        }
 
     # ------------------------------------------------------------------ orders
 

@@ -391,7 +391,7 @@ def _silence() -> logging.Logger:
 
 def _decimal(number: float) -> Decimal:
     """The number as it was written: floats of the library come from decimal text."""
-    return Decimal(repr(number))
+    return Decimal(int(number)) if float(number).is_integer() else Decimal(repr(number))
 
 
 def _optional(number: float) -> Decimal | None:
@@ -452,10 +452,13 @@ def _our_details(details: Any) -> ContractDetails:
 
 
 def _our_ticket(order: Any) -> OrderTicket:
+    """IB fills prices that an order has no use for with 0."""
+    kind = order.orderType
     return OrderTicket(
         order_id=order.orderId, action=order.action, quantity=_decimal(order.totalQuantity),
         order_type=order.orderType, account=order.account, order_ref=order.orderRef,
-        limit_price=_optional(order.lmtPrice), aux_price=_optional(order.auxPrice),
+        limit_price=_optional(order.lmtPrice) if "LMT" in kind else None,
+        aux_price=_optional(order.auxPrice) if "STP" in kind or "TRAIL" in kind else None,
         trailing_percent=_optional(order.trailingPercent), trail_stop_price=_optional(order.trailStopPrice),
         limit_offset=_optional(order.lmtPriceOffset), tif=order.tif, good_till=order.goodTillDate,
         oca_group=order.ocaGroup, oca_type=order.ocaType, parent_id=order.parentId, outside_rth=order.outsideRth,

@@ -1,13 +1,14 @@
 """Clients of other versions against the simulator, each in an environment of its own.
 
 Belongs here: making the environments, starting the gateway, running the clients. Does not belong here: what a client
-checks (see `vendor_client`, `insync_client`).
+checks (see `vendor_client`, `insync_client`, `session_client`).
 
-    python tests/contract                  the vendor's 9.81 and 10.x clients, and ib_async
+    python tests/contract                  the vendor's 9.81 and 10.x clients, ib_async, and our own session
     python tests/contract --environments D keep the environments in folder D for the next time
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,13 @@ from datetime import date
 from pathlib import Path
 
 ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent
-CLIENTS = (("ibapi", "vendor_client.py"), ("ibapi-stable", "vendor_client.py"), ("ib_async", "insync_client.py"))
+CLIENTS = (
+    ("ibapi", "vendor_client.py"),
+    ("ibapi-stable", "vendor_client.py"),
+    ("ib_async", "insync_client.py"),
+    ("ib_async", "session_client.py"),
+    ("ib_insync", "session_client.py"),
+)
 _CLIENT_SECONDS, _INSTALL_SECONDS = 60, 300
 
 
@@ -66,7 +73,10 @@ def passed(package: str, client: str, kept: Path, folder: Path) -> bool:
     with BackgroundGateway(settings, Warehouse(folder / "data")) as gateway:
         gateway.command("step", bars=3)
         command = [python, HERE / client, str(gateway.port), str(gateway.control_port)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_SECONDS, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=_CLIENT_SECONDS, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
     sys.stdout.write(f"{package}: {'ok' if ended.returncode == 0 else 'WRONG'} {ended.stdout.strip()}\n")
     if ended.returncode:
         sys.stdout.write(ended.stderr)
