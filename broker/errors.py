@@ -75,3 +75,11 @@ class OrderTermsError(BrokerError):
 
 class SealedSettingError(BrokerError):
     """A setting of a broker that belongs to the account, not to a strategy."""
+
+
+class LiveDataError(BrokerError):
+    """A live feed that cannot be fed as it was asked for."""
+
+
+class LiveRunError(BrokerError):
+    """Cerebro is run in a way in which live trading does not work."""
