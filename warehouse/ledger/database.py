@@ -47,7 +47,9 @@ class Place:
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
-            raise LedgerError("ledger: its URL cannot be read, postgresql://user:password@host/name is expected.") from None
+            raise LedgerError(
+                "ledger: its URL cannot be read, postgresql://user:password@host/name is expected."
+            ) from None
         if url.drivername == "sqlite" and url.database:
             return cls(Path(url.database), None)
         if url.drivername in {"postgresql", "postgresql+psycopg2", "postgres"}:

@@ -12,7 +12,9 @@ from warehouse.errors import InvalidRequestError
 LONGEST_DEPLOYMENT = 20
 LONGEST_REFERENCE = 40
 _DEPLOYMENT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_DEPLOYMENT - 1}}}")
-_REFERENCE = re.compile(rf"(?P<deployment>{_DEPLOYMENT.pattern})-(?P<session>\d{{8}})-(?P<time>\d{{6}})-(?P<seq>\d{{1,3}})")
+_REFERENCE = re.compile(
+    rf"(?P<deployment>{_DEPLOYMENT.pattern})-(?P<session>\d{{8}})-(?P<time>\d{{6}})-(?P<seq>\d{{1,3}})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def order_ref(deployment: str, session: date, bar_ts: datetime, sequence: int) -
     Args:
         deployment: its name.
         session: the exchange session.
-        bar_ts: close of the bar that was decided on, aware UTC, whole seconds. Within a session a time of day comes once.
+        bar_ts: close of the bar that was decided on, aware UTC, whole seconds; a session has each time of day once.
         sequence: which order of that bar, from 0.
 
     Raises:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from warehouse.errors import LedgerError, LedgerSchemaError
 from warehouse.ledger.database import WRITES, Place, told
@@ -82,13 +83,18 @@ def _look_at_file(engine: Engine, place: Place) -> None:
     with engine.connect() as connection:
         raw = connection.connection.cursor()
         raw.execute("PRAGMA quick_check(1)")  # without a limit: a large ledger is not a damaged one
-        (verdict,) = raw.fetchone()
+        verdict = _word(raw)
         if verdict != "ok":
-            raise LedgerError(f"ledger: {place} is damaged: {' '.join(str(verdict).split())}.")
+            raise LedgerError(f"ledger: {place} is damaged: {verdict}.")
         raw.execute("PRAGMA journal_mode = WAL")
-        (mode,) = raw.fetchone()
+        mode = _word(raw)
         if mode != "wal":
             raise LedgerError(f"ledger: {place} cannot keep a write-ahead log beside it, its journal mode is {mode!r}.")
+
+
+def _word(cursor: DBAPICursor) -> str:
+    row = cursor.fetchone()
+    return " ".join(str(row[0]).split()) if row else "nothing"
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Select, Table, case, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, or_, select, text, update
 
-from warehouse.errors import AlreadyRecordedError, InvalidRequestError, LedgerError
+from warehouse.errors import InvalidRequestError
 from warehouse.ledger.database import WRITES, Place, make_engine, told
 from warehouse.ledger.encoding import check_scope, event_row, read_record, record_of_row, table_row
 from warehouse.ledger.records import (
@@ -62,7 +62,6 @@ from warehouse.ledger.tables import (
 )
 from warehouse.ledger.wishes import desired
 
-LEDGER_FILE = "ledger.sqlite"
 _SECONDS = 10.0
 _ROWS = 500
 
@@ -135,7 +134,9 @@ class Ledger:
         """
         for intent in decided:
             if not 0 < len(intent.order_ref) <= LONGEST_REFERENCE:
-                raise InvalidRequestError(f"order_ref: {intent.order_ref!r} is not 1 to {LONGEST_REFERENCE} characters.")
+                raise InvalidRequestError(
+                    f"order_ref: {intent.order_ref!r} is not 1 to {LONGEST_REFERENCE} characters."
+                )
         return self._append(scope, decided, f"the intent {', '.join(intent.order_ref for intent in decided)}")
 
     def beat(self, deployment: str, heartbeat: Heartbeat) -> None:
@@ -174,7 +175,7 @@ class Ledger:
         numbers = []
         with self._writing(doing) as connection:
             for record, row in rows:
-                number = connection.execute(insert(events).values(row)).inserted_primary_key[0]
+                number = connection.execute(insert(events).values(row).returning(events.c.id)).scalar_one()
                 _repeat(connection, number, scope, record)
                 numbers.append(number)
         return tuple(numbers)
@@ -340,8 +341,13 @@ def _switched(connection: Connection, deployment: str) -> tuple[Scope, Deploymen
 def _desired(connection: Connection, deployment: str) -> DesiredState:
     """From all switches and commands, in the order they were appended."""
     mine = (deployments.c.deployment == deployment), (commands.c.deployment == deployment)
-    found = [(row["event_id"], record_of_row("deployment", row)) for row in _rows(connection, select(deployments).where(mine[0]))]
-    found += [(row["event_id"], record_of_row("command", row)) for row in _rows(connection, select(commands).where(mine[1]))]
+    found = [
+        (row["event_id"], record_of_row("deployment", row))
+        for row in _rows(connection, select(deployments).where(mine[0]))
+    ]
+    found += [
+        (row["event_id"], record_of_row("command", row)) for row in _rows(connection, select(commands).where(mine[1]))
+    ]
     return desired(record for _, record in sorted(found, key=lambda item: item[0]))
 
 
