@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import SettingsError
+from warehouse.ledger.place import LEDGER_FILE
 
 PREFIX = "BARLOOM_"
 ENV_FILE = ".env"
@@ -40,6 +41,9 @@ class Settings(BaseSettings):
     studies_dir: Path = Field(default=Path("experiments/studies"), description="Folder of study YAML files.")
     study_storage: SecretStr | None = Field(
         default=None, description="PostgreSQL URL where studies keep their trials; without it a journal file each."
+    )
+    ledger_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL URL of the ledger of live trading; without it data/ledger.sqlite."
     )
     study_checks_file: Path | None = Field(
         default=None, description="YAML with the thresholds of the checks on studies."
@@ -65,6 +69,11 @@ class Settings(BaseSettings):
     mlflow_uri: str = Field(  # may hold a password: neither shown nor checked here, where a refusal would quote it
         default="", repr=False, description="MLflow server or database; without it the store in the results folder."
     )
+
+    @property
+    def ledger(self) -> str | Path:
+        """Where the ledger is: a file in the data folder, or a URL, which may hold a password."""
+        return self.data_dir / LEDGER_FILE if self.ledger_url is None else self.ledger_url.get_secret_value()
 
     @classmethod
     def settings_customise_sources(

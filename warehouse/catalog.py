@@ -4,10 +4,10 @@ Belongs here: who may read what through SQL, and the published catalog file. Doe
 views' SQL (see `warehouse.views`), the ledger's (see `warehouse.ledger.live_views`), writing bars or results.
 
 The views read Parquet and JSON where they lie, so they are never stale, and hold typed columns before any
-file exists. The ledger's `live_*` tables are read where a statement names them; the published file does not hold them,
-because no DuckDB reads them by itself. `Catalog.query` is safe to offer to anybody who may read the project's data: it runs one reading
-statement in a DuckDB that can open files under the data and results folders only, symbolic links resolved,
-without network, extensions, environment or settings.
+file exists. The ledger's `live_*` tables are read when a statement names them; the published file has none of
+them, because a DuckDB cannot read a ledger by itself. `Catalog.query` is safe to offer to anybody who may read
+the project's data: it runs one reading statement in a DuckDB that can open files under the data and results
+folders only, symbolic links resolved, without network, extensions, environment or settings.
 """
 
 import json
@@ -24,7 +24,8 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.errors import LedgerError, QueryError
-from warehouse.ledger.live_views import LEDGER_FILE, LIVE_SCHEMAS, read_live_views
+from warehouse.ledger.live_views import LIVE_SCHEMAS, read_live_views
+from warehouse.ledger.place import LEDGER_FILE
 from warehouse.views import escape_glob, quote, view_definitions
 
 CATALOG_FILE = "catalog.duckdb"

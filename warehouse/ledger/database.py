@@ -26,6 +26,9 @@ WRITES = "ledger_writes"  # an execution option: the transaction takes SQLite's 
 _INSTRUCTIONS = 10_000  # of SQLite's machine between two looks at the clock: well under a millisecond
 _LONGEST_REASON = 300
 
+SCHEMA = "ledger"
+"""The schema of PostgreSQL that holds the tables, so that they may share a database with anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -89,7 +92,8 @@ def make_engine(place: Place, seconds: float, *, reading: bool = False) -> Engin
             "keepalives_count": 3,
             "tcp_user_timeout": round(2000 * seconds),  # a dead network is noticed while a statement is under way
             "options": f"-c statement_timeout={round(1000 * seconds)} -c lock_timeout={round(1000 * seconds)}"
-            " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on -c timezone=UTC",
+            " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on -c timezone=UTC"
+            f" -c search_path={SCHEMA}",
         },
     )
 

@@ -15,9 +15,6 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
 
-LEDGER_FILE = "ledger.sqlite"
-"""The ledger's name in the data folder."""
-
 _TEXT, _FLOAT, _WHOLE, _FLAG, _DATE = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.date32()
 _MOMENT = pa.timestamp("us", tz="UTC")
 _WHOSE = {"deployment": _TEXT, "account": _TEXT, "session": _DATE}

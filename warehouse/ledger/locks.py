@@ -29,7 +29,7 @@ from warehouse.symbols import encode_symbol
 
 _PROBES = 0.5  # seconds for which a look of `is_free` may stand in the way
 _PAUSE = 0.01
-_HOST = 40  # characters; PostgreSQL cuts names of applications at 63 bytes
+_HOST = 30  # characters; PostgreSQL cuts names of applications at 63 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +196,9 @@ class _ServerLock:
             connection = self._engine.connect()
             taken = False
             try:
-                name = f"barloom:{os.getpid()}:{socket.gethostname()[:_HOST]}"
+                name = f"barloom:{os.getpid()}:{int(time.time())}:{socket.gethostname()[:_HOST]}"
                 connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+                connection.execute(_STAY)
                 taken = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}))
             finally:
                 if not taken:
@@ -215,38 +216,48 @@ class _ServerLock:
         if self._connection is None:
             return False
         try:
-            with told(self._place, "looking at the lock"):
-                mine = text(f"SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND {_OF_KEY}")
-                return bool(self._connection.scalar(mine, _parts(self._key)))
+            with told(self._place, f"looking at the lock of account {self._account}"):
+                mine = self._connection.scalar(text("SELECT pg_backend_pid()"))
+                found = _found(self._connection, self._key)
         except LedgerError:
             return False
+        return found is not None and found[0] == mine
 
     def is_free(self) -> bool:
-        return self._found() is None
+        return self._look() is None
 
     def holder(self) -> Holder | None:
-        found = self._found()
-        if found is None:
+        found = self._look()
+        words = [] if found is None else found[1].split(":", 3)
+        if len(words) != 4 or words[0] != "barloom":
             return None
-        name, since = found
-        words = str(name).split(":", 2)
-        known = len(words) == 3 and words[0] == "barloom" and words[1].isdecimal()
-        return Holder(int(words[1]), words[2], since.astimezone(UTC)) if known else None
+        return Holder(int(words[1]), words[3], datetime.fromtimestamp(int(words[2]), UTC))
 
-    def _found(self) -> tuple[str, datetime] | None:
-        with told(self._place, f"looking at the lock of account {self._account}"), self._engine.connect() as connection:
-            wanted = text(
-                "SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)"
-                f" WHERE {_OF_KEY}"
-            )
-            row = connection.execute(wanted, _parts(self._key)).first()
-            return None if row is None else (row[0], row[1])
+    def _look(self) -> tuple[int, str] | None:
+        with told(self._place, f"looking at the lock of account {self._account}"):
+            try:
+                with self._engine.connect() as connection:
+                    return _found(connection, self._key)
+            finally:
+                self._engine.dispose()  # the connection that holds a lock is not in the pool and stays
 
 
-_OF_KEY = (
-    "locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND objsubid = 1 AND classid::bigint = :high AND objid::bigint = :low"
+_STAY = text(  # a server of version 14 or later may end connections that do nothing, as one with a lock does
+    "SELECT set_config('idle_session_timeout', '0', false)"
+    " WHERE current_setting('idle_session_timeout', true) IS NOT NULL"
 )
+
+_HOLDERS = text(
+    "SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = :high AND objid::bigint = :low"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _found(connection: Connection, key: int) -> tuple[int, str] | None:
+    """The server's number and the name of the connection that holds a lock."""
+    row = connection.execute(_HOLDERS, _parts(key)).first()
+    return None if row is None else (row[0], row[1])
 
 
 def _parts(key: int) -> dict[str, int]:

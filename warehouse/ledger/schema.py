@@ -12,9 +12,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.schema import CreateSchema
 
 from warehouse.errors import LedgerError, LedgerSchemaError
-from warehouse.ledger.database import WRITES, Place, told
+from warehouse.ledger.database import SCHEMA, WRITES, Place, told
 from warehouse.ledger.tables import REVISION
 
 _LOCK_KEY = 0x6261726C6F6F6D  # of PostgreSQL's advisory locks: "barloom"
@@ -36,7 +37,11 @@ def prepare(engine: Engine, place: Place, seconds: float) -> None:
         with engine.execution_options(**{WRITES: True}).begin() as connection:
             if place.file is None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+                if not inspect(connection).has_schema(SCHEMA):
+                    connection.execute(CreateSchema(SCHEMA))
             found = revision_of(connection)
+            if found is None and inspect(connection).get_table_names():
+                raise LedgerError(f"ledger: {place} holds tables of something else.")
             if found != REVISION:
                 _migrate(connection, found)
 
