@@ -91,7 +91,7 @@ def standing(ledger):
     return intents, state.positions, state.cash, state.risk, ledger.fills("DU1")
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(records=interleavings(), cuts=st.sets(st.integers(1, 15)))
 def test_the_state_does_not_depend_on_how_events_interleave(template, tmp_path_factory, records, cuts):
     path = tmp_path_factory.mktemp("law") / "ledger.sqlite"
@@ -119,7 +119,7 @@ def test_the_state_does_not_depend_on_how_events_interleave(template, tmp_path_f
 
 
 @given(value=st.decimals(allow_nan=False, allow_infinity=False))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_an_amount_keeps_every_digit(template, value):
     with Ledger.open(template) as ledger:
         ledger.append(SCOPE, switched(), CashStated(OPEN, "USD", value))
@@ -154,7 +154,7 @@ def test_a_write_that_another_process_blocks_fails_at_its_time_out(path):
     with Ledger.open(path, seconds=0.1) as ledger:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerError, match="the intent a failed in .*database is locked"):
+        with pytest.raises(LedgerError, match=r"the intent a failed in .*database is locked"):
             ledger.commit_intent(SCOPE, intent("a"))
         assert ledger.open_intents("DU1") == ()
         other.execute("ROLLBACK")
@@ -166,19 +166,10 @@ def test_a_write_that_another_process_blocks_fails_at_its_time_out(path):
 def test_a_statement_that_takes_too_long_is_interrupted(ledger):
     engine = make_engine(ledger.place, 0.05)
     forever = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
-    with pytest.raises(LedgerError, match="counting failed in .*: it took too long and was interrupted"):
-        with told(ledger.place, "counting"), engine.connect() as connection:
-            connection.execute(forever).scalar()
+    with (
+        pytest.raises(LedgerError, match=r"counting failed in .*: it took too long and was interrupted"),
+        told(ledger.place, "counting"),
+        engine.connect() as connection,
+    ):
+        connection.execute(forever).scalar()
     engine.dispose()
-
-
-def test_a_full_disk_is_an_error_and_nothing_is_written(ledger):
-    engine = ledger._engine
-
-    with engine.connect() as connection:
-        raw = connection.connection.driver_connection
-        (pages,) = raw.execute("PRAGMA page_count").fetchone()
-        raw.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(LedgerError, match="recording deployment failed in .*full"):
-        ledger.append(SCOPE, switched(experiment_yaml="x" * 100_000))
-    assert ledger.deployments() == {}
