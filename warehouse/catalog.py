@@ -26,7 +26,7 @@ import pyarrow as pa
 from warehouse.errors import LedgerError, QueryError
 from warehouse.ledger.live_views import LIVE_SCHEMAS, read_live_views
 from warehouse.ledger.place import LEDGER_FILE
-from warehouse.views import escape_glob, quote, view_definitions
+from warehouse.views import escape_glob, quote, unreadable, view_definitions
 
 CATALOG_FILE = "catalog.duckdb"
 
@@ -171,20 +171,20 @@ def _create_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog, *, li
 
 
 def _add_live_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog, sql: str) -> None:
-    """The ledger's tables: those that the statement may be about with their rows, the others empty."""
+    """The ledger's tables that the statement names; the others, and those that cannot be read, say so when queried."""
     ledger = catalog.data / LEDGER_FILE if catalog.ledger is None else catalog.ledger
     named = [name for name in LIVE_SCHEMAS if name in sql]
-    try:
-        tables = read_live_views(ledger, named) if named else {}
-    except LedgerError as error:
-        tables = {}
-        for name in named:
-            connection.execute(f"CREATE VIEW {name} AS SELECT error({quote(str(error))}) AS unreadable")
-    else:
-        named = []
+    tables, why = {}, "live_* tables are read where the statement holds their plain names."
+    if named:
+        try:
+            tables = read_live_views(ledger, named)
+        except LedgerError as error:
+            why = str(error)
     for name, schema in LIVE_SCHEMAS.items():
-        if name not in named:
-            connection.register(name, tables.get(name, schema.empty_table()))
+        if name in tables:
+            connection.register(name, tables[name])
+        else:
+            connection.execute(f"CREATE VIEW {name} AS {unreadable(schema, why)}")
 
 
 def _one_sentence(error: duckdb.Error) -> str:

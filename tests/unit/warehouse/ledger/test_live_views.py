@@ -96,7 +96,10 @@ def test_positions_deployments_sessions_and_commands_are_the_last_ones(catalog, 
 
 def test_views_of_a_ledger_and_of_bars_can_be_asked_together(catalog, ledger):
     ledger.commit_intent(SCOPE, intent())
-    sql = "WITH i AS (SELECT symbol FROM LIVE_INTENTS) SELECT i.symbol, count(ts) AS n FROM i LEFT JOIN bars USING (symbol) GROUP BY ALL"
+    sql = (
+        "WITH i AS (SELECT symbol FROM LIVE_INTENTS)"
+        " SELECT i.symbol, count(ts) AS n FROM i LEFT JOIN bars USING (symbol) GROUP BY ALL"
+    )
     assert catalog.query(sql).to_pylist() == [{"symbol": "AAPL", "n": 0}]
 
 
@@ -107,6 +110,14 @@ def test_a_reader_sees_what_was_committed_while_a_writer_writes(catalog, ledger)
         writer.execute("DELETE FROM intents")
         assert catalog.query("SELECT order_ref FROM live_intents").to_pylist() == [{"order_ref": "a"}]
         writer.execute("ROLLBACK")
+
+
+def test_a_view_whose_name_the_statement_hides_is_refused_and_not_empty(catalog, ledger):
+    ledger.commit_intent(SCOPE, intent())
+    with pytest.raises(QueryError, match="read where the statement holds their plain names"):
+        catalog.query("FROM query_table('live_' || 'intents')")
+    types = catalog.query("SELECT data_type FROM information_schema.columns WHERE table_name[:5] = 'live_'")
+    assert types.num_rows == sum(len(schema) for schema in LIVE_SCHEMAS.values())
 
 
 def test_a_ledger_that_is_damaged_says_so_in_its_views_only(catalog):

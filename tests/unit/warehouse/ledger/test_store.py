@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -91,7 +92,7 @@ def standing(ledger):
     return intents, state.positions, state.cash, state.risk, ledger.fills("DU1")
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(records=interleavings(), cuts=st.sets(st.integers(1, 15)))
 def test_the_state_does_not_depend_on_how_events_interleave(template, tmp_path_factory, records, cuts):
     path = tmp_path_factory.mktemp("law") / "ledger.sqlite"
@@ -100,7 +101,7 @@ def test_the_state_does_not_depend_on_how_events_interleave(template, tmp_path_f
         ledger.append(SCOPE, switched())
         ledger.commit_intent(SCOPE, intent("a"), intent("b"))
         edges = [0, *sorted(cuts), len(records)]
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             ledger.append(SCOPE, *records[begin:end])
         found = standing(ledger)
         assert found == (
@@ -119,7 +120,7 @@ def test_the_state_does_not_depend_on_how_events_interleave(template, tmp_path_f
 
 
 @given(value=st.decimals(allow_nan=False, allow_infinity=False))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_an_amount_keeps_every_digit(template, value):
     with Ledger.open(template) as ledger:
         ledger.append(SCOPE, switched(), CashStated(OPEN, "USD", value))
@@ -134,7 +135,7 @@ def test_what_a_risk_guard_remembers_goes_in_and_out_by_its_own_names(ledger):
     kept = ledger.current_state("sma_aapl").risk
     back = RiskState(**{name: getattr(kept, name) for name in fields})
     assert (back.halt, back.recent_orders, back.peak_equity) == (HaltState.REDUCE_ONLY, (at(1),), 12.5)
-    assert back.session_start_equity != back.session_start_equity  # noqa: PLR0124 (not a number, as before)
+    assert back.session_start_equity != back.session_start_equity  # not a number, as before
 
 
 # ---------------------------------------------------------------- the file
