@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 
@@ -40,11 +41,13 @@ class Postgres:
         self.process = subprocess.Popen(words, user=self.user, cwd="/", stdout=quiet, stderr=quiet)
         limit = time.monotonic() + 60
         while time.monotonic() < limit:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError("PostgreSQL does not listen")
+            try:
+                psycopg2.connect(self.url).close()
+            except psycopg2.OperationalError:  # it does not listen yet, or recovers from a crash
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("PostgreSQL does not answer")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -145,7 +145,7 @@ def test_what_was_committed_outlives_a_crash_of_the_server(server, url):
         ledger.commit_intent(SCOPE, intent("a-0"))
         os.kill(server.process.pid, signal.SIGQUIT)  # ends at once, without writing anything more
         server.process.wait(timeout=30)
-        with pytest.raises(LedgerError, match="the intent a-1 failed in postgresql://127.0.0.1"):
+        with pytest.raises(LedgerError, match=r"the intent a-1 failed in postgresql://127.0.0.1"):
             ledger.commit_intent(SCOPE, intent("a-1"))
         server.start()
         with Ledger.open(url) as again:

@@ -16,10 +16,11 @@ from warehouse.ledger.store import Ledger
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
+SAMPLES = ROOT / "tests" / "unit" / "warehouse" / "ledger"
 
 COMMITS = """
 import sys
-from tests.unit.warehouse.ledger.samples import SCOPE, intent
+from samples import SCOPE, intent
 from warehouse.ledger.store import Ledger
 with Ledger.open(sys.argv[1]) as ledger:
     for number in range(int(sys.argv[2])):
@@ -39,7 +40,7 @@ with Ledger.open(sys.argv[1]) as ledger, AccountLock(ledger, "DU1"):
 
 OPENS = """
 import sys
-from tests.unit.warehouse.ledger.samples import SCOPE, intent
+from samples import SCOPE, intent
 from warehouse.ledger.store import Ledger
 print("ready", flush=True)
 sys.stdin.readline()
@@ -49,7 +50,7 @@ with Ledger.open(sys.argv[1]) as ledger:
 
 FULL = """
 import resource, signal, sys
-from tests.unit.warehouse.ledger.samples import SCOPE, intent, switched
+from samples import SCOPE, intent, switched
 from warehouse.errors import LedgerError
 from warehouse.ledger.store import Ledger
 with Ledger.open(sys.argv[1]) as ledger:
@@ -70,7 +71,7 @@ with Ledger.open(sys.argv[1]) as ledger:
 def started(program, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, text=True, start_new_session=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": f"{ROOT}:{SAMPLES}"},
     )  # fmt: skip
 
 

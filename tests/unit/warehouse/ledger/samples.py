@@ -96,6 +96,6 @@ ONE_OF_EACH = (
     RiskDecided(at(6), "refused", None, "halt_state", None, 1.5, -10.0, 0.0, "REDUCE_ONLY", "it is halted"),
     risk_memory(),
     command("halt"),
-    AlarmRaised(at(7), "external_order", "An order that is not ours – über 10.", "external:1"),
+    AlarmRaised(at(7), "external_order", "An order that is not ours: über 10.", "external:1"),
     StrategyState(at(8), {"highest": 181.5, "since": None, "levels": [1, 2.5], "deep": {"a": True}}),
 )

@@ -30,8 +30,8 @@ def test_the_same_moment_has_the_same_reference_in_any_zone():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "external:17", "a-20240105-210000", "a-20241305-210000-0", "a-20240105-250000-0", "a-20240105-210000-00",
-             "-20240105-210000-0", "a-20240105-210000-1000", f"{'a' * 21}-20240105-210000-0"],
+    "text", ["", "external:17", "a-20240105-210000", "a-20241305-210000-0", "a-20240105-250000-0",
+             "a-20240105-210000-00", "-20240105-210000-0", "a-20240105-210000-1000", f"{'a' * 21}-20240105-210000-0"],
 )  # fmt: skip
 def test_a_reference_of_another_system_is_none_of_ours(text):
     assert parse_order_ref(text) is None

@@ -87,7 +87,7 @@ def test_a_damaged_file_is_refused(path):
     middle = len(content) // 2 // 4096 * 4096
     content[middle : middle + 8192] = b"\xff" * 8192
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match="damaged|malformed"):
+    with pytest.raises(LedgerError, match=r"damaged|malformed"):
         Ledger.open(path)
 
 
