@@ -114,13 +114,14 @@ def read_live_views(url_or_path: str | Path, names: Collection[str]) -> dict[str
 
 
 def _view(name: str) -> "TableClause":
-    from sqlalchemy import BigInteger, Boolean, Date, Double, Text, column, table  # noqa: PLC0415
-    from sqlalchemy.types import TypeEngine  # noqa: PLC0415
+    from sqlalchemy import BigInteger, Boolean, Date, Text, column, table  # noqa: PLC0415
+    from sqlalchemy.types import NullType, TypeEngine  # noqa: PLC0415
 
     from warehouse.ledger.tables import UtcDateTime  # noqa: PLC0415
 
     kinds: dict[pa.DataType, TypeEngine[Any]] = {
-        _TEXT: Text(), _WHOLE: BigInteger(), _FLAG: Boolean(), _DATE: Date(), _MOMENT: UtcDateTime(), _FLOAT: Double(),
+        _TEXT: Text(), _WHOLE: BigInteger(), _FLAG: Boolean(), _DATE: Date(), _MOMENT: UtcDateTime(),
+        _FLOAT: NullType(),  # a text or a number
     }  # fmt: skip
     return table(name, *(column(part.name, kinds[part.type]) for part in LIVE_SCHEMAS[name]))
 

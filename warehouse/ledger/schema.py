@@ -5,6 +5,7 @@ Belongs here: revisions, migration, the first look at a file. Does not belong he
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from warehouse.ledger.tables import REVISION
 
 _LOCK_KEY = 0x6261726C6F6F6D  # of PostgreSQL's advisory locks: "barloom"
 _PAUSE = 0.02
+_ALEMBIC = threading.Lock()  # its `op` and `context` are one for all threads
 
 
 def prepare(engine: Engine, place: Place, seconds: float) -> None:
@@ -74,7 +76,8 @@ def _migrate(connection: Connection, found: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise refuse_other(found)
-    command.upgrade(config, REVISION)
+    with _ALEMBIC:
+        command.upgrade(config, REVISION)
 
 
 def _make_folder(file: Path) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, or_, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse.errors import InvalidRequestError
 from warehouse.ledger.database import WRITES, Place, make_engine, told
@@ -147,10 +148,10 @@ class Ledger:
         """
         key = {"deployment": check_deployment(deployment), "component": heartbeat.component}
         seen = {"ts": heartbeat.ts, "pid": heartbeat.pid, "host": heartbeat.host, "status": heartbeat.status}
-        mine = (heartbeats.c.deployment == deployment) & (heartbeats.c.component == heartbeat.component)
+        upsert = sqlite.insert if self.place.url is None else postgresql.insert
+        statement = upsert(heartbeats).values(key | seen)
         with self._writing("a heartbeat") as connection:
-            if connection.execute(update(heartbeats).where(mine).values(seen)).rowcount == 0:
-                connection.execute(insert(heartbeats).values(key | seen))
+            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=seen))
 
     def rebuild(self) -> int:
         """Make all tables that repeat events again from the events; how many events there are.

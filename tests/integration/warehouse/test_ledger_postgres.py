@@ -33,13 +33,18 @@ def server():
 
 @pytest.fixture
 def url(server):
+    """A database without a ledger."""
+    run(server.url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'barloom%'")
+    run(server.url, "DROP SCHEMA IF EXISTS ledger CASCADE")
+    return server.url
+
+
+@pytest.fixture
+def database(server):
     """An empty database of its own."""
-    admin = create_engine(server.url.replace("postgresql:", "postgresql+psycopg2:"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS trading WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE trading"))
-    admin.dispose()
-    return server.url.replace("/postgres", "/trading")
+    run(server.url, "CREATE DATABASE trading")
+    yield server.url.replace("/postgres", "/trading")
+    run(server.url, "DROP DATABASE trading WITH (FORCE)")
 
 
 @pytest.fixture
@@ -73,10 +78,10 @@ def test_the_tables_keep_to_a_schema_of_their_own(ledger, url):
     engine.dispose()
 
 
-def test_a_ledger_shares_a_database_with_the_tables_of_others(url):
-    run(url, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
-    run(url, "CREATE TABLE events (id INTEGER)")
-    with Ledger.open(url) as ledger:
+def test_a_ledger_shares_a_database_with_the_tables_of_others(database):
+    run(database, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    run(database, "CREATE TABLE events (id INTEGER)")
+    with Ledger.open(database) as ledger:
         ledger.append(SCOPE, switched())
         assert ledger.current_state("sma_aapl").switched == switched()
 
@@ -88,9 +93,9 @@ def test_events_cannot_be_emptied(ledger, url):
     assert len(ledger.events("sma_aapl")) == 1
 
 
-def test_a_commit_waits_for_the_disk_whatever_the_server_would_do(url):
-    run(url, "ALTER DATABASE trading SET synchronous_commit = off")
-    with Ledger.open(url, seconds=7) as ledger:
+def test_a_commit_waits_for_the_disk_whatever_the_server_would_do(database):
+    run(database, "ALTER DATABASE trading SET synchronous_commit = off")
+    with Ledger.open(database, seconds=7) as ledger:
         engine = make_engine(ledger.place, 7)
         with engine.connect() as connection:
             names = ("synchronous_commit", "statement_timeout", "lock_timeout")
@@ -196,16 +201,18 @@ def test_a_lock_that_the_server_forgot_is_not_held(url):
         lock.release()
 
 
-@pytest.mark.parametrize("view", sorted(LIVE_SCHEMAS))
-def test_a_view_has_its_columns_without_tables_and_with_rows(url, tmp_path, view):
+def test_the_views_have_their_columns_without_tables_and_with_rows(url, tmp_path):
     catalog = Catalog(tmp_path / "data", tmp_path / "results", url)
-    assert catalog.query(f"FROM {view}").schema.equals(LIVE_SCHEMAS[view])
+    before = {view: catalog.query(f"FROM {view}") for view in LIVE_SCHEMAS}
     with Ledger.open(url) as ledger:
         ledger.commit_intent(SCOPE, intent())
         ledger.append(SCOPE, *ONE_OF_EACH)
         ledger.beat("sma_aapl", Heartbeat(OPEN, "job", 1, "host"))
-    table = catalog.query(f"FROM {view}")
-    assert (table.num_rows, table.schema.equals(LIVE_SCHEMAS[view])) == (1, True)
+    after = {view: catalog.query(f"FROM {view}") for view in LIVE_SCHEMAS}
+    assert {view: table.schema for view, table in before.items()} == LIVE_SCHEMAS
+    assert {view: table.schema for view, table in after.items()} == LIVE_SCHEMAS
+    assert {table.num_rows for table in before.values()} == {0}
+    assert {table.num_rows for table in after.values()} == {1}
 
 
 def test_sql_shows_orders_as_they_stand(ledger, url, tmp_path):
