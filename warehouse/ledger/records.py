@@ -110,6 +110,16 @@ class OrderChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BookChanged:
+    """Something that an order book has to remember and that is of no single order, such as an execution to skip."""
+
+    kind: ClassVar[str] = "book"
+    ts: datetime
+    change: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """One execution, or its correction.
 
@@ -279,7 +289,8 @@ class StrategyState:
 
 Record = (
     DeploymentSwitched | SessionStarted | SessionEnded | OrderChanged | Filled | CommissionTold | PositionStated
-    | CashStated | EquitySnapshot | RiskDecided | RiskMemory | Command | CommandAnswered | AlarmRaised | StrategyState
+    | BookChanged | CashStated | EquitySnapshot | RiskDecided | RiskMemory | Command | CommandAnswered | AlarmRaised
+    | StrategyState
 )  # fmt: skip
 """What `Ledger.append` takes; an `Intent` has a door of its own."""
 

@@ -13,7 +13,7 @@ LONGEST_DEPLOYMENT = 20
 LONGEST_REFERENCE = 40
 _DEPLOYMENT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_DEPLOYMENT - 1}}}")
 _REFERENCE = re.compile(
-    rf"(?P<deployment>{_DEPLOYMENT.pattern})-(?P<session>\d{{8}})-(?P<time>\d{{6}})-(?P<seq>\d{{1,3}})"
+    rf"(?P<deployment>{_DEPLOYMENT.pattern})/(?P<session>\d{{8}})/(?P<time>\d{{6}})/(?P<seq>\d{{1,3}})"
 )
 
 
@@ -54,20 +54,20 @@ def order_ref(deployment: str, session: date, bar_ts: datetime, sequence: int) -
         InvalidRequestError: an argument cannot be spelled.
 
     >>> order_ref("sma_aapl", date(2024, 1, 5), datetime(2024, 1, 5, 21, tzinfo=UTC), 0)
-    'sma_aapl-20240105-210000-0'
+    'sma_aapl/20240105/210000/0'
     """
     check_deployment(deployment)
     if bar_ts.tzinfo is None or bar_ts.microsecond:
         raise InvalidRequestError(f"bar_ts: {bar_ts.isoformat()} must be in whole seconds and have a time zone.")
     if not 0 <= sequence <= 999:
         raise InvalidRequestError(f"sequence: {sequence} is not in 0 to 999.")
-    return f"{deployment}-{session:%Y%m%d}-{bar_ts.astimezone(UTC):%H%M%S}-{sequence}"
+    return f"{deployment}/{session:%Y%m%d}/{bar_ts.astimezone(UTC):%H%M%S}/{sequence}"
 
 
 def parse_order_ref(reference: str) -> OrderReference | None:
     """What a reference says, or None where it is not one of ours.
 
-    >>> parse_order_ref("sma_aapl-20240105-210000-0").deployment
+    >>> parse_order_ref("sma_aapl/20240105/210000/0").deployment
     'sma_aapl'
     """
     found = _REFERENCE.fullmatch(reference)

@@ -261,7 +261,7 @@ class Ledger:
     def documents(self, account: str) -> tuple[Document, ...]:
         """What the order book of an account wrote with its records, oldest first: it can be made again from that."""
         with self._reading("the order book") as connection:
-            kinds = ("intent", "order", "fill", "commission", "position")
+            kinds = ("intent", "order", "fill", "commission", "position", "book")
             wanted = select(events).where(events.c.account == account, events.c.kind.in_(kinds))
             found = [getattr(recorded.record, "document", None) for recorded in _recorded(connection, wanted)]
         return tuple(document for document in found if document is not None)

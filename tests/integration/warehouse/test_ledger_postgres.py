@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,10 +42,10 @@ def url(server):
 
 @pytest.fixture
 def database(server):
-    """An empty database of its own."""
-    run(server.url, "CREATE DATABASE trading")
-    yield server.url.replace("/postgres", "/trading")
-    run(server.url, "DROP DATABASE trading WITH (FORCE)")
+    """An empty database of its own, which goes with its server."""
+    name = f"trading_{time.monotonic_ns()}"
+    run(server.url, f"CREATE DATABASE {name}")
+    return server.url.replace("/postgres", f"/{name}")
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_events_cannot_be_emptied(ledger, url):
 
 
 def test_a_commit_waits_for_the_disk_whatever_the_server_would_do(database):
-    run(database, "ALTER DATABASE trading SET synchronous_commit = off")
+    run(database, f"ALTER DATABASE {make_url(database).database} SET synchronous_commit = off")
     with Ledger.open(database, seconds=7) as ledger:
         engine = make_engine(ledger.place, 7)
         with engine.connect() as connection:

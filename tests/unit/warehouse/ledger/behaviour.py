@@ -28,6 +28,7 @@ from tests.unit.warehouse.ledger.samples import (
 from warehouse.errors import AlreadyRecordedError, InvalidRequestError, LedgerError
 from warehouse.ledger.database import make_engine
 from warehouse.ledger.records import (
+    BookChanged,
     CashStated,
     CommandAnswered,
     DesiredState,
@@ -39,7 +40,7 @@ from warehouse.ledger.records import (
     StrategyState,
 )
 
-REF = "sma_aapl-20240105-143000-0"
+REF = "sma_aapl/20240105/143000/0"
 
 
 class LedgerBehaviour:
@@ -82,10 +83,10 @@ class LedgerBehaviour:
         assert ledger.events("other") == ()
 
     def test_a_bracket_is_committed_whole_or_not_at_all(self, ledger):
-        ledger.commit_intent(SCOPE, intent("a-20240105-143000-1"))
+        ledger.commit_intent(SCOPE, intent("a/20240105/143000/1"))
         with pytest.raises(AlreadyRecordedError):
-            ledger.commit_intent(SCOPE, intent("a-20240105-143000-0"), intent("a-20240105-143000-1"))
-        assert [one.intent.order_ref for one in ledger.open_intents("DU1")] == ["a-20240105-143000-1"]
+            ledger.commit_intent(SCOPE, intent("a/20240105/143000/0"), intent("a/20240105/143000/1"))
+        assert [one.intent.order_ref for one in ledger.open_intents("DU1")] == ["a/20240105/143000/1"]
 
     def test_only_commit_intent_takes_an_intent(self, ledger):
         with pytest.raises(InvalidRequestError, match="committed with commit_intent"):
@@ -233,8 +234,8 @@ class LedgerBehaviour:
         ledger.append(SCOPE, changed(REF, "SENT", document={"n": 1}), filled(document={"n": 2, "price": "1.10"}))
         ledger.append(SCOPE, command("halt"), changed(REF, "FILLED"), position(1, document={"n": 3}))
         ledger.append(Scope("other", "DU2"), position(1, document={"n": 4}))
-        ledger.append(Scope("next", "DU1"), position(1, document={"n": 5}))
-        assert [one["n"] for one in ledger.documents("DU1")] == [0, 1, 2, 3, 5]
+        ledger.append(Scope("next", "DU1"), position(1, document={"n": 5}), BookChanged(OPEN, "Skipped", {"n": 6}))
+        assert [one["n"] for one in ledger.documents("DU1")] == [0, 1, 2, 3, 5, 6]
         assert ledger.documents("DU1")[2]["price"] == "1.10"
 
     # ------------------------------------------------------------ laws of the database

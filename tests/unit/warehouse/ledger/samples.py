@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from warehouse.ledger.records import (
     AlarmRaised,
+    BookChanged,
     CashStated,
     Command,
     CommissionTold,
@@ -38,7 +39,7 @@ def switched(enabled=True, **fields):
     return DeploymentSwitched(**{**base, "enabled": enabled, **fields})
 
 
-def intent(ref="sma_aapl-20240105-143000-0", **fields):
+def intent(ref="sma_aapl/20240105/143000/0", **fields):
     base = {
         "ts": OPEN, "order_ref": ref, "symbol": "AAPL", "con_id": 265598, "side": "BUY", "quantity": Decimal(10),
         "order_type": "LMT", "bar_ts": OPEN, "limit_price": Decimal("181.10"),
@@ -56,7 +57,7 @@ def changed(ref, state, **fields):
 def filled(execution="e1", revision=1, **fields):
     base = {
         "ts": OPEN, "executed": OPEN, "exec_id": f"{execution}.{revision:02}", "execution": execution,
-        "revision": revision, "order_ref": "sma_aapl-20240105-143000-0", "symbol": "AAPL", "con_id": 265598,
+        "revision": revision, "order_ref": "sma_aapl/20240105/143000/0", "symbol": "AAPL", "con_id": 265598,
         "currency": "USD", "side": "BUY", "quantity": Decimal(10), "price": Decimal("181.10"),
     }  # fmt: skip
     return Filled(**{**base, **fields})
@@ -87,7 +88,7 @@ ONE_OF_EACH = (
     switched(by="anna"),
     SessionStarted(OPEN, "run-1", 1),
     SessionEnded(at(1), "run-1", 1, "stopped", "the operator's wish"),
-    changed("sma_aapl-20240105-143000-0", "WORKING", perm_id=2**40, code=399, document={"kind": "X", "q": "1.10"}),
+    changed("sma_aapl/20240105/143000/0", "WORKING", perm_id=2**40, code=399, document={"kind": "X", "q": "1.10"}),
     filled(document={"kind": "FillBooked"}, price=Decimal("181.100000000000000001")),
     CommissionTold(at(3), "e1.01", "e1", 1, Decimal("1.000035"), "USD", Decimal("-3.5")),
     position("-10.5", average_cost=Decimal("181.2")),
@@ -97,5 +98,6 @@ ONE_OF_EACH = (
     risk_memory(),
     command("halt"),
     AlarmRaised(at(7), "external_order", "An order that is not ours: über 10.", "external:1"),
+    BookChanged(at(8), "ExecutionSkipped", {"exec_id": "e9"}),
     StrategyState(at(8), {"highest": 181.5, "since": None, "levels": [1, 2.5], "deep": {"a": True}}),
 )

@@ -27,7 +27,7 @@ from warehouse.ledger.live_views import LIVE_SCHEMAS
 from warehouse.ledger.records import CommandAnswered, Heartbeat, SessionEnded, SessionStarted
 from warehouse.ledger.store import Ledger
 
-REF = "sma_aapl-20240105-143000-0"
+REF = "sma_aapl/20240105/143000/0"
 
 
 @pytest.fixture
