@@ -43,7 +43,8 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL URL where studies keep their trials; without it a journal file each."
     )
     ledger_url: SecretStr | None = Field(
-        default=None, description="PostgreSQL URL of the ledger of live trading; without it data/ledger.sqlite."
+        default=None,
+        description="PostgreSQL URL of the ledger of live trading; without it ledger.sqlite in the data folder.",
     )
     study_checks_file: Path | None = Field(
         default=None, description="YAML with the thresholds of the checks on studies."

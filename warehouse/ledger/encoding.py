@@ -19,6 +19,7 @@ from warehouse.ledger.records import Intent, Record, Scope
 from warehouse.ledger.references import check_deployment
 from warehouse.ledger.tables import BY_KIND
 
+_LARGEST = 2**63
 _REFERENCES = ("order_ref", "execution", "run_id", "command")  # what `events.ref` holds, the first that a record has
 
 
@@ -37,7 +38,7 @@ def event_row(scope: Scope, record: Record | Intent) -> dict[str, Any]:
     """The row of `events`, without its number.
 
     Raises:
-        InvalidRequestError: a time has no zone, a Decimal is no number, or a document is not JSON.
+        InvalidRequestError: a time without a zone, a document that is not JSON, a value that no database keeps.
     """
     _check(record)
     references = [str(getattr(record, name)) for name in _REFERENCES if hasattr(record, name)]
@@ -99,20 +100,34 @@ def _written(record: Record | Intent) -> str:
 
 def _check(record: Record | Intent) -> None:
     for part in fields(record):
-        value = getattr(record, part.name)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise InvalidRequestError(f"{record.kind}.{part.name}: {value.isoformat()} has no time zone.")
-        if isinstance(value, Decimal) and not value.is_finite():
-            raise InvalidRequestError(f"{record.kind}.{part.name}: {value} is not a number.")
-        if isinstance(value, dict):
-            _check_json(f"{record.kind}.{part.name}", value)
+        fault = _fault(getattr(record, part.name))
+        if fault:
+            raise InvalidRequestError(f"{record.kind}.{part.name}: {fault}.")
 
 
-def _check_json(where: str, document: dict[str, Any]) -> None:
+def _fault(value: object) -> str | None:
+    """Why a value cannot be stored, in every database alike."""
+    match value:
+        case datetime() if value.tzinfo is None:
+            return f"{value.isoformat()} has no time zone"
+        case Decimal() if not value.is_finite():
+            return f"{value} is not a number"
+        case str() if "\0" in value:
+            return f"{value!r} holds a character that is no text"
+        case int() if not -_LARGEST <= value < _LARGEST:
+            return f"{value} has more than 64 bits"
+        case dict():
+            return _no_json(value)
+        case _:
+            return None
+
+
+def _no_json(document: dict[str, Any]) -> str | None:
     try:
         json.dumps(document, allow_nan=False)
     except (ValueError, TypeError) as fault:
-        raise InvalidRequestError(f"{where}: it cannot be written as JSON: {fault}.") from None
+        return f"it cannot be written as JSON: {fault}"
+    return None
 
 
 def _is_nan(value: object) -> bool:

@@ -36,16 +36,11 @@ def prepare(engine: Engine, place: Place, seconds: float) -> None:
     with told(place, "opening"), _alone(place, seconds):
         if place.file is not None:
             _look_at_file(engine, place)
-        with engine.execution_options(**{WRITES: True}).begin() as connection:
-            if place.file is None:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-                if not inspect(connection).has_schema(SCHEMA):
-                    connection.execute(CreateSchema(SCHEMA))
-            found = revision_of(connection)
-            if found is None and inspect(connection).get_table_names():
-                raise LedgerError(f"ledger: {place} holds tables of something else.")
-            if found != REVISION:
-                _migrate(connection, found)
+        with engine.connect() as connection:
+            ready = revision_of(connection) == REVISION
+        if not ready:
+            with engine.execution_options(**{WRITES: True}).begin() as connection:
+                _bring_up(connection, place)
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -62,6 +57,18 @@ def refuse_other(found: str) -> LedgerSchemaError:
         f"ledger: its schema {found!r} was made by another version of barloom than this one, which knows {REVISION!r};"
         " update barloom."
     )
+
+
+def _bring_up(connection: Connection, place: Place) -> None:
+    if place.file is None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        if not inspect(connection).has_schema(SCHEMA):
+            connection.execute(CreateSchema(SCHEMA))
+    found = revision_of(connection)
+    if found is None and inspect(connection).get_table_names():
+        raise LedgerError(f"ledger: {place} holds tables of something else.")
+    if found != REVISION:
+        _migrate(connection, found)
 
 
 def _migrate(connection: Connection, found: str | None) -> None:

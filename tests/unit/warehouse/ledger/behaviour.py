@@ -262,6 +262,23 @@ class LedgerBehaviour:
         assert ledger.rebuild() == len(ONE_OF_EACH) + 1
         assert (ledger.current_state("sma_aapl"), ledger.fills("DU1"), ledger.sessions("sma_aapl")) == before
 
+    def test_an_event_that_cannot_be_read_stops_a_rebuild_which_changes_nothing(self, ledger):
+        ledger.append(SCOPE, position(1))
+        engine = make_engine(ledger.place, 5)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO events (ts, deployment, account, kind, payload)"
+                    " SELECT ts, deployment, account, kind, '{}' FROM events"
+                )
+            )
+        engine.dispose()
+        before = ledger.fills("DU1")
+        with pytest.raises(LedgerError, match="an event of kind 'position' cannot be read at 'ts'"):
+            ledger.rebuild()
+        ledger.append(SCOPE, switched())
+        assert (ledger.fills("DU1"), ledger.current_state("sma_aapl").positions) == (before, (position(1),))
+
     def test_all_threads_of_a_process_may_append_at_once(self, ledger):
         def work(thread):
             mine = Scope(f"d{thread}", f"DU{thread}")
@@ -293,6 +310,8 @@ class LedgerBehaviour:
             (Scope("a", ""), switched(), "account: a name is expected"),
             (SCOPE, switched(ts=datetime(2024, 1, 5)), "deployment.ts: 2024-01-05T00:00:00 has no time zone"),  # noqa: DTZ001
             (SCOPE, CashStated(OPEN, "USD", Decimal("NaN")), "cash.amount: NaN is not a number"),
+            (SCOPE, switched(experiment="a\0b"), r"deployment.experiment: 'a\\x00b' holds a character"),
+            (SCOPE, changed("a", "SENT", perm_id=2**63), "order.perm_id: 9223372036854775808 has more than 64 bits"),
             (SCOPE, CashStated(OPEN, "USD", 1.5), "cash: a value cannot be written"),
             (SCOPE, StrategyState(OPEN, {"a": float("nan")}), "strategy_state.variables: it cannot be written as JSON"),
             (SCOPE, StrategyState(OPEN, {"a": Decimal(1)}), "strategy_state.variables: it cannot be written as JSON"),

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from itertools import pairwise
 
@@ -162,6 +163,14 @@ def test_a_write_that_another_process_blocks_fails_at_its_time_out(path):
         other.close()
         ledger.commit_intent(SCOPE, intent("a"))
         assert len(ledger.open_intents("DU1")) == 1
+
+
+def test_a_ledger_can_be_opened_and_read_while_another_process_writes(ledger, path):
+    ledger.commit_intent(SCOPE, intent("a"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with Ledger.open(path, seconds=0.5) as second:
+            assert [one.intent.order_ref for one in second.open_intents("DU1")] == ["a"]
 
 
 def test_a_statement_that_takes_too_long_is_interrupted(ledger):
