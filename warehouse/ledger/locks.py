@@ -116,7 +116,8 @@ class _FileLock:
     """A lock on a file, with its holder in the file."""
 
     def __init__(self, database: Path, account: str) -> None:
-        self._path = database.resolve().with_name(f"{database.name}.{encode_symbol(account)}.lock")
+        file = database.resolve()
+        self._path = file.with_name(f"{file.name}.{encode_symbol(account)}.lock")
         self._held: int | None = None
 
     def acquire(self) -> bool:

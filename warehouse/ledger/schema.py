@@ -119,7 +119,7 @@ def _alone(place: Place, seconds: float) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = os.open(f"{place.file}.opening", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(f"{place.file.resolve()}.opening", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise LedgerError(f"ledger: {place} cannot be opened: {error.strerror}.") from None
     try:

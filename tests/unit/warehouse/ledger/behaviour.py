@@ -137,8 +137,8 @@ class LedgerBehaviour:
         assert len(ledger.events("sma_aapl")) == 2
 
     def test_a_fill_has_the_commission_of_its_highest_revision(self, ledger):
-        ledger.append(SCOPE, paid(revision=2, amount="0.90"), paid(amount="1.00"), filled())
-        ledger.append(SCOPE, paid(revision=2, amount="0.95"), filled("e2"))
+        ledger.append(SCOPE, paid(revision=2, amount="0.90"), paid(revision=2, amount="0.95"), filled())
+        ledger.append(SCOPE, paid(amount="1.00"), filled("e2"))
         first, second = ledger.fills("DU1")
         assert first.commission.amount == Decimal("0.95")
         assert second.commission is None

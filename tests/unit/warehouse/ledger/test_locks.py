@@ -48,8 +48,8 @@ def test_a_lock_cannot_be_taken_twice_and_can_be_let_go_twice(ledger):
 
 
 def test_two_names_of_one_file_are_one_lock(ledger, tmp_path):
-    (tmp_path / "alias").symlink_to(tmp_path, target_is_directory=True)
-    with AccountLock(ledger, "DU1"), Ledger.open(tmp_path / "alias" / "ledger.sqlite") as same:
+    (tmp_path / "alias.sqlite").symlink_to(tmp_path / "ledger.sqlite")
+    with AccountLock(ledger, "DU1"), Ledger.open(tmp_path / "alias.sqlite") as same:
         assert not AccountLock(same, "DU1").is_free()
 
 
