@@ -71,11 +71,6 @@ class Settings(BaseSettings):
         default="", repr=False, description="MLflow server or database; without it the store in the results folder."
     )
 
-    @property
-    def ledger(self) -> str | Path:
-        """Where the ledger is: a file in the data folder, or a URL, which may hold a password."""
-        return self.data_dir / LEDGER_FILE if self.ledger_url is None else self.ledger_url.get_secret_value()
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -95,6 +90,11 @@ class Settings(BaseSettings):
         if self.source == "lean" and self.lean_folder is None:
             raise ValueError("source: 'lean' needs BARLOOM_LEAN_FOLDER, the LEAN data folder")
         return self
+
+    @property
+    def ledger(self) -> str | Path:
+        """Where the ledger is: a file in the data folder, or a URL, which may hold a password."""
+        return self.data_dir / LEDGER_FILE if self.ledger_url is None else self.ledger_url.get_secret_value()
 
 
 def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = None) -> Settings:
