@@ -21,6 +21,7 @@ from broker.ib.requests import HistoryRequest
 T = TypeVar("T")
 
 _LEAST_BACK_OFF: Final = 15.0  # IB ignores an identical question for as long
+_ROUNDING: Final = 1e-6  # seconds: a sum of times is not exact, and the clock counts from an arbitrary moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Pacer:
 
         def fits(at: float) -> bool:
             return (
-                all(abs(at - known) >= identical for known in same)
+                all(abs(at - known) > identical - _ROUNDING for known in same)
                 and _heaviest(alike, at, burst) < limits.burst
                 and _heaviest(every, at, self._window) + weight <= limits.requests
             )
@@ -164,6 +165,7 @@ def _moments(grants: Iterable[tuple[float, int]]) -> list[float]:
 
 def _heaviest(grants: Sequence[tuple[float, int]], at: float, window: float) -> int:
     """The greatest weight, without its own, of any span shorter than `window` that a moment may lie in."""
+    window -= _ROUNDING
     near = [(known, weight) for known, weight in grants if abs(known - at) < window]
     starts = [known for known, _ in near if known <= at] or [at]
     return max(sum(weight for known, weight in near if start <= known < start + window) for start in starts)
