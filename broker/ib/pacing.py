@@ -64,7 +64,7 @@ class _Grant:
 class Pacer:
     """Gives every request a time at which it may be sent, and makes its thread wait for it.
 
-    One for all sessions with one gateway in a process. `clock` only rises (seconds), `sleep` waits.
+    One for all who ask one gateway. `clock` only rises (seconds); `sleep` waits, by itself until `stop`.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class Pacer:
         limits: PacingLimits | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.limits = limits or PacingLimits()
-        self._clock, self._sleep = clock, sleep
+        self._stopped = threading.Event()
+        self._clock, self._sleep = clock, sleep or self._stopped.wait
         self._lock = threading.Lock()
         self._grants: list[_Grant] = []  # ascending in time; those of the future are promised
         self._not_before = float("-inf")
@@ -94,6 +95,7 @@ class Pacer:
 
         Raises:
             PacingError: refused for pacing at every try.
+            GatewayError: the pacer was stopped.
         """
         for attempt in range(1, self.limits.attempts):
             self._wait(request)
@@ -107,8 +109,18 @@ class Pacer:
     def _wait(self, request: HistoryRequest) -> None:
         """Until the request's time, and on while a refusal that came meanwhile keeps everybody waiting."""
         self._sleep(self.reserve(request))
+        self._go_on()
         while (pause := self._not_before - self._clock()) > 0:
             self._sleep(pause)
+            self._go_on()
+
+    def stop(self) -> None:
+        """Let no further request out: whoever waits ends with an error at once."""
+        self._stopped.set()
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise GatewayError("history: no more is asked, the download was stopped.")
 
     def back_off(self, refusals: int = 1) -> None:
         """IB has refused a request: nothing is sent for a while, longer with every refusal of the same request."""

@@ -167,6 +167,24 @@ def test_any_other_failure_is_told_at_once():
     assert clock.slept == [0.0]
 
 
+def test_a_request_that_waits_ends_when_the_pacer_is_stopped():
+    bucket = Pacer()
+    bucket.reserve(page())
+    failures = []
+
+    def wait():
+        try:
+            bucket.run(page(), lambda: "bars")
+        except GatewayError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    bucket.stop()
+    thread.join(10)  # it would wait for 15 seconds
+    assert failures == ["history: no more is asked, the download was stopped."]
+
+
 def test_threads_share_one_bucket():
     bucket, _ = pacer(PacingLimits(burst=1000))
     waits = []
