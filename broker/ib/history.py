@@ -185,7 +185,6 @@ class IBSource:
 
     def _ask(self, symbol: str, request: HistoryRequest) -> Sequence[Bar]:
         """Bars in IB's order; none where IB says that there are none."""
-
         try:
             return self._pacer.run(request, lambda: self._gateway.history(request, self._seconds))
         except NoDataError:
