@@ -1,16 +1,32 @@
 """Sessions with the gateway that the settings name.
 
-Belongs here: from settings to `SessionSettings`, one client id a purpose. Does not belong here: the session itself (see
-`broker.ib`).
+Belongs here: from settings to `SessionSettings`, one client id a purpose, the source behind a session. Does not belong
+here: the session itself (see `broker.ib`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from pipelines.settings import Settings
+from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
+    from broker.ib.history import IBSource
     from broker.ib.settings import SessionSettings
+    from pipelines.resources import SourceResource
+    from warehouse.calendar import TradingCalendar
+
+
+class GatewayPlace(Protocol):
+    """What settings, and resources made of them, say about the gateway."""
+
+    ib_host: str
+    ib_port: int
+    ib_client_id: int
+    ib_account: str | None
+    trading_mode: str
 
 
 class Purpose(IntEnum):
@@ -24,7 +40,7 @@ class Purpose(IntEnum):
 
 
 def session_settings(
-    settings: Settings, purpose: Purpose, *, host: str | None = None, port: int | None = None
+    settings: GatewayPlace, purpose: Purpose, *, host: str | None = None, port: int | None = None
 ) -> "SessionSettings":
     """How to reach the gateway for a purpose; `host` and `port` overrule the settings.
 
@@ -40,3 +56,30 @@ def session_settings(
         account=settings.ib_account,
         client_id=settings.ib_client_id + purpose,
     )
+
+
+@contextmanager
+def download_source(resource: "SourceResource", calendar: "TradingCalendar") -> "Iterator[IBSource]":
+    """IB's history through one session, which ends with the block.
+
+    Raises:
+        SourceError: no gateway answers, or it keeps back what a session needs.
+        GatewayError: port, account and trading mode do not fit.
+    """
+    from broker.errors import GatewayNotReadyError, GatewayUnreachableError
+    from broker.ib.contracts import ContractBook
+    from broker.ib.history import IBSource
+    from broker.ib.pacing import Pacer, PacingLimits
+    from broker.ib.session import Session
+
+    with Session(session_settings(resource, Purpose.DOWNLOAD)) as session:
+        try:
+            session.open()
+        except (GatewayUnreachableError, GatewayNotReadyError) as error:
+            raise SourceError(f"ib: {str(error).rstrip('.')}; {_ADVICE}") from error
+        contracts = ContractBook(session, Path(resource.ib_contracts) if resource.ib_contracts else None)
+        pacer = Pacer(PacingLimits(requests=resource.ib_requests))
+        yield IBSource(session, contracts, pacer, calendar, seconds=resource.ib_answer_seconds)
+
+
+_ADVICE = "start TWS, IB Gateway or `barloom gateway simulate`, and see `barloom gateway check`."

@@ -90,6 +90,14 @@ class PagedSource(BarSource, Protocol):
         """How many stored sessions are worth asking for again, where every few of them cost a request."""
         ...
 
+    def seconds_for(self, pages: int) -> float:
+        """How long the vendor's limits make so many further pages take at least."""
+        ...
+
+    def stop(self) -> None:
+        """Ask nothing more: fetches under way end soon, with an error."""
+        ...
+
 
 def pages_of(source: BarSource, request: BarRequest) -> Sequence[BarRequest]:
     """The requests that a source wants a range to be split into: itself for most."""

@@ -7,6 +7,7 @@ import pytest
 from pipelines.errors import SettingsError
 from pipelines.resources import CalendarResource, RetryingSource, default_resources, load_quality_settings
 from pipelines.settings import Settings
+from warehouse.calendar import get_calendar
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.resolution import Resolution
 from warehouse.schema import VENDOR_SCHEMA
@@ -82,7 +83,8 @@ def test_every_setting_reaches_its_resource(tmp_path):
     )  # fmt: skip
     made = default_resources(settings)
     source = made["source"]
-    opened = source.open()
+    with source.opened(get_calendar("XNYS")) as opened:
+        assert (opened.name, opened.attempts, opened.retry_seconds) == ("sample", 7, 0.5)
     assert (made["warehouse"].open().root, made["warehouse"].workers) == (tmp_path / "d", 2)
     assert (made["research"].results, made["research"].experiments_dir) == (tmp_path / "r", str(tmp_path / "e"))
     assert made["research"].studies_dir == str(tmp_path / "s")
@@ -91,7 +93,6 @@ def test_every_setting_reaches_its_resource(tmp_path):
     assert (source.history_start, source.overlap_sessions, source.universe_file) == (
         "2001-02-03", 9, str(tmp_path / "u"),
     )  # fmt: skip
-    assert (opened.name, opened.attempts, opened.retry_seconds) == ("sample", 7, 0.5)
     assert made["quality"].quality_file == str(tmp_path / "q.yaml")
 
 
@@ -134,8 +135,9 @@ def test_an_experiment_without_a_file_is_named(tmp_path):
 
 
 def test_the_lean_source_reads_the_folder_of_its_setting(tmp_path):
-    opened = default_resources(Settings(source="lean", lean_folder=tmp_path))["source"].open()
-    assert (opened.name, opened.source.folder) == ("lean", tmp_path)
+    resource = default_resources(Settings(source="lean", lean_folder=tmp_path))["source"]
+    with resource.opened(get_calendar("XNYS")) as opened:
+        assert (opened.name, opened.source.folder) == ("lean", tmp_path)
 
 
 def test_the_files_source_reads_the_spec_of_its_setting(tmp_path):
@@ -144,5 +146,5 @@ def test_the_files_source_reads_the_spec_of_its_setting(tmp_path):
     spec.write_text(
         "path: bars\npattern: '{symbol}.csv'\ncolumns: {stamp: day, open: o, high: h, low: l, close: c, volume: v}\n"
     )
-    opened = default_resources(Settings(source="files", files_spec=spec))["source"].open()
-    assert isinstance(opened.source, FilesSource)
+    with default_resources(Settings(source="files", files_spec=spec))["source"].opened(get_calendar("XNYS")) as opened:
+        assert isinstance(opened.source, FilesSource)

@@ -171,6 +171,12 @@ def paged(list_source: Any) -> Callable[..., Any]:
         def most_overlap(self, resolution: Resolution) -> int:
             return 1
 
+        def seconds_for(self, pages: int) -> float:
+            return 0.0
+
+        def stop(self) -> None:
+            self.lives = 0
+
         def fetch(self, request: BarRequest) -> VendorBars:
             if self.lives == 0:
                 raise SourceError("vendor: gone.")
