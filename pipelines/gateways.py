@@ -14,6 +14,7 @@ from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
     from broker.ib.history import IBSource
+    from broker.ib.session import Session
     from broker.ib.settings import SessionSettings
     from pipelines.resources import SourceResource
     from warehouse.calendar import TradingCalendar
@@ -59,6 +60,25 @@ def session_settings(
 
 
 @contextmanager
+def open_session(wanted: "SessionSettings") -> "Iterator[Session]":
+    """A session that is READY, and ends with the block.
+
+    Raises:
+        SourceError: no gateway answers, or it keeps back what a session needs.
+        WrongAccountError: the account does not fit.
+    """
+    from broker.errors import GatewayNotReadyError, GatewayUnreachableError
+    from broker.ib.session import Session
+
+    with Session(wanted) as session:
+        try:
+            session.open()
+        except (GatewayUnreachableError, GatewayNotReadyError) as error:
+            raise SourceError(f"ib: {str(error).rstrip('.')}; {_ADVICE}") from None
+        yield session
+
+
+@contextmanager
 def download_source(resource: "SourceResource", calendar: "TradingCalendar") -> "Iterator[IBSource]":
     """IB's history through one session, which ends with the block.
 
@@ -66,17 +86,11 @@ def download_source(resource: "SourceResource", calendar: "TradingCalendar") -> 
         SourceError: no gateway answers, or it keeps back what a session needs.
         GatewayError: port, account and trading mode do not fit.
     """
-    from broker.errors import GatewayNotReadyError, GatewayUnreachableError
     from broker.ib.contracts import ContractBook
     from broker.ib.history import IBSource
     from broker.ib.pacing import Pacer, PacingLimits
-    from broker.ib.session import Session
 
-    with Session(session_settings(resource, Purpose.DOWNLOAD)) as session:
-        try:
-            session.open()
-        except (GatewayUnreachableError, GatewayNotReadyError) as error:
-            raise SourceError(f"ib: {str(error).rstrip('.')}; {_ADVICE}") from error
+    with open_session(session_settings(resource, Purpose.DOWNLOAD)) as session:
         contracts = ContractBook(session, Path(resource.ib_contracts) if resource.ib_contracts else None)
         pacer = Pacer(PacingLimits(requests=resource.ib_requests))
         yield IBSource(session, contracts, pacer, calendar, seconds=resource.ib_answer_seconds)

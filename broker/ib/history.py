@@ -82,6 +82,11 @@ def duration_text(first: date, last: date, calendar: TradingCalendar) -> str:
     return f"{days} D" if days <= _MOST_DAYS else f"{last.year - first.year + 1} Y"
 
 
+def shown_for(contract: Contract) -> str:
+    """What bars of a contract are made of: trades, or the middle of bid and ask where trades are not told."""
+    return "MIDPOINT" if contract.sec_type == "CASH" else "TRADES"
+
+
 @dataclass(frozen=True, slots=True)
 class _Instrument:
     """The contract of a symbol, and what its bars show."""
@@ -161,7 +166,7 @@ class IBSource:
         adjusted: Mapping[date, float] = {}
         if rows and request.resolution is Resolution.DAILY and instrument.contract.sec_type == "STK":
             adjusted = self._adjusted_closes(request.symbol, instrument.contract, request.start)
-        return VendorBars(_vendor_table(rows, adjusted), size.stamped, instrument.what_to_show)
+        return VendorBars(vendor_table(rows, adjusted), size.stamped, instrument.what_to_show)
 
     def stop(self) -> None:
         """Ask nothing more: whoever fetches now ends with an error soon."""
@@ -210,7 +215,7 @@ class IBSource:
             contract = self._contracts.resolve(symbol)
         except GatewayError as error:
             raise self._failure(symbol, error) from error
-        return _Instrument(contract, "MIDPOINT" if contract.sec_type == "CASH" else "TRADES")
+        return _Instrument(contract, shown_for(contract))
 
     def _first_day(self, symbol: str) -> date:
         """The exchange's date on which IB's history begins, `date.min` where IB does not tell; asked once."""
@@ -274,15 +279,15 @@ def _check_cut_on_the_clock(symbol: str, bars: Iterable[Bar], calendar: TradingC
         day = local.date()
 
 
-def _vendor_table(bars: Sequence[Bar], adjusted: Mapping[date, float]) -> pa.Table:
-    """Bars as VENDOR_SCHEMA; IB's sign for no volume is -1."""
+def vendor_table(bars: Sequence[Bar], adjusted: Mapping[date, float] | None = None) -> pa.Table:
+    """Bars as VENDOR_SCHEMA, with adjusted closes by date; IB's sign for no volume is -1."""
     count = len(bars)
     missing = pa.nulls(count, pa.float64())
     columns = [
         pa.array([_microseconds(bar.stamp) for bar in bars], pa.int64()).cast(VENDOR_SCHEMA.field("stamp").type),
         *(pa.array([getattr(bar, name) for bar in bars], pa.float64()) for name in ("open", "high", "low", "close")),
         pa.array([bar.volume if _told(bar.volume) else None for bar in bars], pa.float64()),
-        pa.array([adjusted.get(bar.stamp) for bar in bars], pa.float64()),
+        pa.array([(adjusted or {}).get(bar.stamp) for bar in bars], pa.float64()),
         missing,
         missing,
     ]

@@ -35,9 +35,10 @@ class PageCount:
         self._limits: Callable[[int], float] = lambda _: 0.0
 
     def begin(self, source: "RetryingSource") -> None:
-        """Pages are counted from now on, and what the source's limits make them take is known."""
+        """Pages are counted from the first source on; what the limits of this one make them take is known."""
         with self._lock:
-            self._began = self._clock()
+            if not self._pages:
+                self._began = self._clock()
             if isinstance(source, PagedSource):
                 self._limits = source.seconds_for
 
