@@ -43,11 +43,11 @@ class PageSize:
 
 
 PAGE_SIZES: Final[Mapping[Resolution, PageSize]] = {
-    Resolution.DAILY: PageSize("1 day", 250, "session"),  # a year at most
-    Resolution.HOURLY: PageSize("1 hour", 20, "clock_open"),  # a month at most
+    Resolution.DAILY: PageSize("1 day", 245, "session"),  # a year at most
+    Resolution.HOURLY: PageSize("1 hour", 18, "clock_open"),  # a month at most
     Resolution.MINUTE: PageSize("1 min", 1, "open"),  # a day at most
 }
-"""What IB's table of longest durations a bar size comes to, in sessions of an exchange."""
+"""IB's table of longest durations, in sessions: as many as lie within it even where an exchange was closed for days."""
 
 _NO_CONTRACT: Final = 200
 _IN_PASSING: Final = frozenset({162, 366})  # a query that was cancelled or lost; asking again may help
