@@ -93,6 +93,7 @@ class Recorder:
             self._follow(queue, tracks, stop, on_flush)
         finally:
             self._gateway.forget(queue)
+            _drain(queue, tracks)
             self._flush(tracks, on_flush)
             for subscription in tracks:
                 self._gateway.unsubscribe(subscription)
@@ -136,6 +137,15 @@ class Recorder:
                 track.written += len(track.pending)
                 track.pending = []
         on_flush({track.symbol: track.written for track in tracks.values()})
+
+
+def _drain(queue: "SimpleQueue[Event]", tracks: Mapping[int, _Track]) -> None:
+    """Note what came before the end but was not looked at."""
+    while True:
+        try:
+            _note(queue.get_nowait(), tracks)
+        except Empty:
+            return
 
 
 def _note(event: Event, tracks: Mapping[int, _Track]) -> None:
