@@ -202,6 +202,8 @@ class IBSource:
         text = f"{symbol}: {error}"
         if isinstance(error, ContractError):
             return UnknownSymbolError(str(error))
+        if self._pacer.stopped:
+            return SourceRefusedError(text)
         if isinstance(error, PacingError) or not isinstance(error, RequestRefusedError):
             return SourceError(text)
         if error.code == _NO_CONTRACT:
@@ -221,8 +223,12 @@ class IBSource:
         """The exchange's date on which IB's history begins, `date.min` where IB does not tell; asked once."""
         if symbol not in self._begins:
             instrument = self._instrument(symbol)
+            what = instrument.what_to_show
+            question = HistoryRequest(instrument.contract, None, "", "first moment", what)  # counts as one at IB
             try:
-                moment = self._gateway.first_moment(instrument.contract, instrument.what_to_show)
+                moment = self._pacer.run(
+                    question, lambda: self._gateway.first_moment(instrument.contract, what, self._seconds)
+                )
             except NoDataError:
                 self._begins[symbol] = date.min
             except GatewayError as error:

@@ -118,8 +118,13 @@ class Pacer:
         """Let no further request out: whoever waits ends with an error at once."""
         self._stopped.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more may be asked."""
+        return self._stopped.is_set()
+
     def _go_on(self) -> None:
-        if self._stopped.is_set():
+        if self.stopped:
             raise GatewayError("history: no more is asked, the download was stopped.")
 
     def back_off(self, refusals: int = 1) -> None:

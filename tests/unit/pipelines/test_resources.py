@@ -5,14 +5,21 @@ from datetime import UTC, date, datetime
 import pytest
 
 from pipelines.errors import SettingsError
-from pipelines.resources import CalendarResource, RetryingSource, default_resources, load_quality_settings
+from pipelines.gateways import Purpose, session_settings
+from pipelines.resources import (
+    CalendarResource,
+    RetryingPages,
+    RetryingSource,
+    default_resources,
+    load_quality_settings,
+)
 from pipelines.settings import Settings
 from warehouse.calendar import get_calendar
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.resolution import Resolution
 from warehouse.schema import VENDOR_SCHEMA
 from warehouse.sources.files import FilesSource
-from warehouse.sources.protocol import BarRequest, VendorBars
+from warehouse.sources.protocol import BarRequest, VendorBars, overlap_of, pages_of
 
 REQUEST = BarRequest("AAPL", Resolution.DAILY, date(2012, 1, 3), date(2012, 1, 4))
 NOTHING = VendorBars(VENDOR_SCHEMA.empty_table(), "session")
@@ -72,6 +79,60 @@ def test_one_attempt_means_no_second_one():
 def test_the_retrying_source_is_the_source_to_everybody_else():
     source = retrying(Flaky())
     assert (source.name, source.symbols()) == ("flaky", ["AAPL"])
+
+
+class FlakyPages(Flaky):
+    """Wants two pages; fails with the given errors first."""
+
+    def __init__(self, *errors):
+        super().__init__(*errors)
+        self.stopped = False
+
+    def pages(self, request):
+        self.fetch(request)
+        return (request, request)
+
+    def most_overlap(self, resolution):
+        return 1
+
+    def seconds_for(self, pages):
+        return 2.0 * pages
+
+    def stop(self):
+        self.stopped = True
+
+
+def test_planning_the_pages_of_a_source_is_tried_again_too():
+    waits = []
+    source = RetryingPages(FlakyPages(SourceError("busy")), 3, 2.0, sleep=waits.append)
+    assert pages_of(source, REQUEST) == (REQUEST, REQUEST)
+    assert waits == [2.0]
+
+
+def test_a_retrying_source_with_pages_passes_on_what_the_source_behind_says():
+    behind = FlakyPages()
+    source = RetryingPages(behind, 3, 2.0)
+    source.stop()
+    assert (overlap_of(source, Resolution.MINUTE, 5), source.seconds_for(3), behind.stopped) == (1, 6.0, True)
+
+
+def test_a_source_without_pages_is_asked_for_the_whole_range():
+    source = retrying(Flaky())
+    assert pages_of(source, REQUEST) == (REQUEST,)
+    assert overlap_of(source, Resolution.MINUTE, 5) == 5
+
+
+def test_what_ib_needs_reaches_the_resource_and_nothing_is_connected(tmp_path):
+    settings = Settings(
+        source="ib", ib_host="gw", ib_port=7497, ib_client_id=3, ib_account="DU1", ib_requests=40,
+        ib_answer_seconds=9.0, data_dir=tmp_path,
+    )  # fmt: skip
+    made = default_resources(settings)["source"]
+    wanted = session_settings(made, Purpose.DOWNLOAD)
+    assert (wanted.address, wanted.client_id, wanted.account, wanted.mode) == ("gw:7497", 4, "DU1", "paper")
+    assert (made.ib_requests, made.ib_answer_seconds) == (40, 9.0)
+    assert made.ib_contracts == str(tmp_path / "ib" / "contracts.json")
+    assert made.symbols() == ()
 
 
 def test_every_setting_reaches_its_resource(tmp_path):

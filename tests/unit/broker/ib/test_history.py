@@ -13,6 +13,7 @@ from broker.ib.messages import Bar
 from broker.ib.pacing import Pacer
 from tests.unit.broker.ib.test_contracts import Gateway, details
 from warehouse.calendar import get_calendar
+from warehouse.errors import SourceRefusedError
 from warehouse.resolution import Resolution
 from warehouse.sources.protocol import BarRequest, PagedSource
 
@@ -121,6 +122,15 @@ def test_adjusted_closes_are_asked_for_once_over_all_pages():
         made.fetch(page)
     assert [r.duration for r in gateway.requests if r.what_to_show == "ADJUSTED_LAST"] == ["4 Y"]
     assert [r.end for r in gateway.requests if r.what_to_show == "ADJUSTED_LAST"] == [None]
+
+
+def test_a_source_that_was_stopped_asks_nothing_and_is_not_worth_another_try():
+    gateway = Historical(date(2000, 1, 3))
+    made = source(gateway)
+    made.stop()
+    with pytest.raises(SourceRefusedError, match="the download was stopped"):
+        made.fetch(BarRequest("SPY", DAILY, date(2024, 1, 4), date(2024, 1, 8)))
+    assert gateway.requests == []
 
 
 def test_it_keeps_the_contract_of_a_source_with_pages():
