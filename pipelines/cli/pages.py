@@ -6,6 +6,7 @@ Belongs here: counting pages of all symbols, the time that is left. Does not bel
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from warehouse.sources.protocol import PagedSource
@@ -13,6 +14,8 @@ from warehouse.sources.protocol import PagedSource
 if TYPE_CHECKING:
     from pipelines.resources import RetryingSource
     from warehouse.ingest import PageDone
+
+_SOON = 90.0  # seconds
 
 
 class PageCount:
@@ -27,8 +30,9 @@ class PageCount:
         show: Callable[[int, int, str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
-        self._symbols, self._show, self._clock = symbols, show, clock
+        self._symbols, self._show, self._clock, self._now = symbols, show, clock, now
         self._lock = threading.Lock()
         self._pages: dict[str, tuple[int, int]] = {}
         self._began = clock()
@@ -60,7 +64,10 @@ class PageCount:
         seconds = max(pace, self._limits(left))
         if not done and not seconds:
             return ""
-        return f"{'about' if known and done else 'at least'} {_duration(seconds)} left"
+        text = f"{'about' if known and done else 'at least'} {_duration(seconds)} left"
+        if seconds < _SOON:
+            return text
+        return f"{text}, until {self._now() + timedelta(seconds=seconds):%H:%M}"  # stays true while nothing moves
 
 
 def _duration(seconds: float) -> str:
@@ -69,7 +76,7 @@ def _duration(seconds: float) -> str:
     >>> _duration(42), _duration(600), _duration(13_000)
     ('42 s', '10 min', '3 h 37 min')
     """
-    if seconds < 90:
+    if seconds < _SOON:
         return f"{max(round(seconds), 1)} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

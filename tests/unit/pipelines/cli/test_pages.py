@@ -1,11 +1,12 @@
 """How far a download is, and an honest time until it is over."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from pipelines.cli.pages import PageCount
 from warehouse.ingest import PageDone
 
 DAY = date(2024, 1, 2)
+NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
 
 
 class Limited:
@@ -35,7 +36,7 @@ class Limited:
 def counted(symbols, *, source=None):
     """A count, what it showed, and its clock."""
     shown, clock = [], [0.0]
-    count = PageCount(symbols, lambda *seen: shown.append(seen), clock=lambda: clock[0])
+    count = PageCount(symbols, lambda *seen: shown.append(seen), clock=lambda: clock[0], now=lambda: NOON)
     count.begin(source or object())
     return count, shown, clock
 
@@ -52,7 +53,7 @@ def test_the_time_that_is_left_goes_by_the_pace_so_far():
     count.on_page(PageDone("SPY", 0, 4, DAY, DAY))
     clock[0] = 600.0
     count.on_page(PageDone("SPY", 1, 4, DAY, DAY))
-    assert [text.strip() for _, _, text in shown] == ["SPY", "SPY about 30 min left"]
+    assert [text.strip() for _, _, text in shown] == ["SPY", "SPY about 30 min left, until 12:30"]
 
 
 def test_limits_that_take_longer_than_the_pace_are_told_from_the_start():
@@ -60,7 +61,9 @@ def test_limits_that_take_longer_than_the_pace_are_told_from_the_start():
     count.on_page(PageDone("SPY", 0, 60, DAY, DAY))
     clock[0] = 1.0
     count.on_page(PageDone("SPY", 1, 60, DAY, DAY))
-    assert [text for _, _, text in shown] == ["SPY at least 10 min left", "SPY about 10 min left"]
+    assert [text for _, _, text in shown] == [
+        "SPY at least 10 min left, until 12:10", "SPY about 10 min left, until 12:09",
+    ]  # fmt: skip
 
 
 def test_symbols_whose_pages_are_not_known_make_it_a_lower_bound():
