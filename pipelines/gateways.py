@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from warehouse.errors import SourceError
@@ -60,22 +61,41 @@ def session_settings(
 
 
 @contextmanager
-def open_session(wanted: "SessionSettings") -> "Iterator[Session]":
+def open_session(wanted: "SessionSettings", *, turn_seconds: float = 0.0) -> "Iterator[Session]":
     """A session that is READY, and ends with the block.
+
+    Args:
+        wanted: where the gateway is, and who we are.
+        turn_seconds: how long to wait for another run of ours that uses the same client id.
 
     Raises:
         SourceError: no gateway answers, or it keeps back what a session needs.
         WrongAccountError: the account does not fit.
     """
     from broker.errors import GatewayNotReadyError, GatewayUnreachableError
+
+    try:
+        session = _opened(wanted, monotonic() + turn_seconds)
+    except (GatewayUnreachableError, GatewayNotReadyError) as error:
+        raise SourceError(f"ib: {str(error).rstrip('.')}; {_ADVICE}") from None
+    with session:
+        yield session
+
+
+def _opened(wanted: "SessionSettings", deadline: float) -> "Session":
+    from broker.errors import ClientIdInUseError
     from broker.ib.session import Session
 
-    with Session(wanted) as session:
+    while True:
+        session = Session(wanted)
         try:
             session.open()
-        except (GatewayUnreachableError, GatewayNotReadyError) as error:
-            raise SourceError(f"ib: {str(error).rstrip('.')}; {_ADVICE}") from None
-        yield session
+        except ClientIdInUseError:
+            if monotonic() >= deadline:
+                raise
+            sleep(_ASK_AGAIN)
+        else:
+            return session
 
 
 @contextmanager
@@ -90,10 +110,12 @@ def download_source(resource: "SourceResource", calendar: "TradingCalendar") -> 
     from broker.ib.history import IBSource
     from broker.ib.pacing import Pacer, PacingLimits
 
-    with open_session(session_settings(resource, Purpose.DOWNLOAD)) as session:
+    with open_session(session_settings(resource, Purpose.DOWNLOAD), turn_seconds=_TURN) as session:
         contracts = ContractBook(session, Path(resource.ib_contracts) if resource.ib_contracts else None)
         pacer = Pacer(PacingLimits(requests=resource.ib_requests))
         yield IBSource(session, contracts, pacer, calendar, seconds=resource.ib_answer_seconds)
 
 
+_TURN = 600.0  # seconds a download waits for another one: two would share IB's limits without knowing
+_ASK_AGAIN = 1.0
 _ADVICE = "start TWS, IB Gateway or `barloom gateway simulate`, and see `barloom gateway check`."

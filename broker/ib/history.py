@@ -9,9 +9,11 @@ earlier one.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -20,7 +22,7 @@ import pyarrow as pa
 
 from broker.errors import ContractError, GatewayError, NoDataError, PacingError, RequestRefusedError
 from broker.ib.contracts import ContractBook
-from broker.ib.messages import Bar, Contract
+from broker.ib.messages import Bar, Contract, SessionState
 from broker.ib.pacing import Pacer
 from broker.ib.requests import Gateway, HistoryRequest
 from warehouse.calendar import TradingCalendar
@@ -51,6 +53,7 @@ PAGE_SIZES: Final[Mapping[Resolution, PageSize]] = {
 
 _NO_CONTRACT: Final = 200
 _IN_PASSING: Final = frozenset({162, 366})  # a query that was cancelled or lost; asking again may help
+_PATIENCE: Final = 120.0  # seconds for a connection to come back
 _MOST_DAYS: Final = 365  # a longer duration must be given in years
 _MOST_OVERLAP: Final = {Resolution.MINUTE: 1}  # a session of minutes is a request, and shows a change of scale alone
 
@@ -180,7 +183,7 @@ class IBSource:
 
     def _page(self, symbol: str, instrument: _Instrument, size: PageSize, page: Range) -> Sequence[Bar]:
         first, last = page
-        midnight = datetime.combine(last + timedelta(days=1), time(), ZoneInfo(self._calendar.timezone))
+        midnight = datetime.combine(last + timedelta(days=1), clock_time(), ZoneInfo(self._calendar.timezone))
         end = None if midnight >= self._now() else midnight.astimezone(UTC)
         duration = duration_text(first, last, self._calendar)
         return self._ask(
@@ -190,12 +193,24 @@ class IBSource:
 
     def _ask(self, symbol: str, request: HistoryRequest) -> Sequence[Bar]:
         """Bars in IB's order; none where IB says that there are none."""
+
+        def ask() -> Sequence[Bar]:
+            self._settle()
+            return self._gateway.history(request, self._seconds)
+
         try:
-            return self._pacer.run(request, lambda: self._gateway.history(request, self._seconds))
+            return self._pacer.run(request, ask)
         except NoDataError:
             return ()
         except GatewayError as error:
             raise self._failure(symbol, error) from error
+
+    def _settle(self) -> None:
+        """Give a lost connection time to come back: in IB's nightly reset as long as that lasts."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self._pacer.stopped and not self._gateway.wait_for(SessionState.READY, 1.0):
+            if time.monotonic() >= deadline and not self._gateway.in_reset:
+                return
 
     def _failure(self, symbol: str, error: GatewayError) -> SourceError:
         """What a failure of the gateway means for one symbol."""
@@ -306,5 +321,5 @@ def _told(volume: float) -> bool:
 
 def _microseconds(stamp: date | datetime) -> int:
     """Of an aware moment, or of a date's midnight in UTC."""
-    moment = stamp if isinstance(stamp, datetime) else datetime.combine(stamp, time(), UTC)
+    moment = stamp if isinstance(stamp, datetime) else datetime.combine(stamp, clock_time(), UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

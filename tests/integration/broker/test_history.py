@@ -228,6 +228,15 @@ def test_an_answer_that_does_not_come_is_a_failure(line):
         gateway.source(seconds=0.2).fetch(JANUARY_3)
 
 
+def test_after_a_lost_connection_the_next_try_waits_for_the_new_one(line):
+    gateway = line()
+    gateway.desk.command("fault", request="history", action="close", times=1)
+    source = gateway.source()
+    with pytest.raises(SourceError, match="the connection to the gateway ended"):
+        source.fetch(JANUARY_3)
+    assert source.fetch(JANUARY_3).table.num_rows == 390
+
+
 def test_an_unknown_symbol_is_one_sentence(line):
     with pytest.raises(UnknownSymbolError, match=r"^symbol: 'NONE' is not known at Interactive Brokers as a US stock"):
         line().source().fetch(replace(JANUARY_3, symbol="NONE"))

@@ -10,13 +10,17 @@ from threading import Event
 import numpy as np
 import pytest
 
+from broker.ib.session import Session
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
 from pipelines.cli.app import run
+from pipelines.gateways import Purpose, open_session, session_settings
+from pipelines.settings import Settings
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.actions import rebuild_actions
 from warehouse.calendar import get_calendar
 from warehouse.cleaning import rebuild_clean
+from warehouse.errors import SourceError
 from warehouse.ingest import update_raw
 from warehouse.resolution import Resolution
 from warehouse.sources.sample import SampleSource
@@ -100,6 +104,22 @@ def test_without_a_gateway_one_sentence_says_what_to_do(tmp_path, monkeypatch, c
     assert told[0].endswith("; start TWS, IB Gateway or `barloom gateway simulate`, and see `barloom gateway check`.")
 
 
+def test_a_download_waits_for_the_one_before_it(gateway, monkeypatch, capsys):
+    """Two at a time would share IB's limits without knowing, and one client id."""
+    with Session(session_settings(Settings(ib_port=gateway.port), Purpose.DOWNLOAD)) as first:
+        first.open()
+        monkeypatch.setattr("pipelines.gateways.sleep", lambda _: first.close())
+        assert download("--symbols", "AAPL", "--start", "2012-01-03", "--end", "2012-02-01") == 0
+
+
+def test_a_session_that_needs_no_turn_says_at_once_that_the_id_is_in_use(gateway):
+    wanted = session_settings(Settings(ib_port=gateway.port), Purpose.RECORD)
+    with Session(wanted) as first:
+        first.open()
+        with pytest.raises(SourceError, match="client_id: 13 is in use"), open_session(wanted):
+            pass
+
+
 def test_minutes_and_hours_go_all_the_way(tmp_path, monkeypatch):
     root = tmp_path / "market"
     minutes(root, "AAPL")
@@ -117,8 +137,8 @@ def test_minutes_and_hours_go_all_the_way(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_ends_a_download_that_waits_for_ibs_limits_and_keeps_its_pages(gateway, tmp_path):
-    """Two requests in ten minutes: the page after the first, and the dividends, would wait for ten minutes."""
-    environment = {**os.environ, "BARLOOM_IB_REQUESTS": "2"}
+    """Three requests in ten minutes: the beginning, a page and the dividends; the second page would wait."""
+    environment = {**os.environ, "BARLOOM_IB_REQUESTS": "3"}
     command = [sys.executable, "-m", "pipelines.cli", "download", "--source", "ib", "--symbols", "AAPL", *RANGE]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as child:
         raw = Warehouse(tmp_path / "data")
