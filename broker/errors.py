@@ -28,6 +28,10 @@ class GatewayUnreachableError(GatewayError):
     """No gateway answers at the address."""
 
 
+class ClientIdInUseError(GatewayUnreachableError):
+    """Another program, or an earlier session of ours, talks to the gateway under our number."""
+
+
 class GatewayNotReadyError(GatewayError):
     """The gateway answered but did not tell everything that trading needs; `missing` names what did not come."""
 

@@ -20,6 +20,10 @@ class UnknownSymbolError(SourceError):
     """The source does not know the symbol; asking again does not help."""
 
 
+class SourceRefusedError(SourceError):
+    """The vendor refuses the request as it is; asking again does not help."""
+
+
 class SourceContractError(SourceError):
     """The vendor answered in a form that breaks its contract: a missing column, a wrong type, a bad time."""
 

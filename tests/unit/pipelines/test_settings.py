@@ -71,7 +71,10 @@ def test_an_empty_variable_means_the_default(tmp_path):
     [
         ({"BARLOOM_WORKER": "2"}, "BARLOOM_WORKER: there is no such setting. Did you mean BARLOOM_WORKERS?"),
         ({"BARLOOM_WORKERS": "0"}, "BARLOOM_WORKERS: '0' is refused, input should be greater than or equal to 1."),
-        ({"BARLOOM_SOURCE": "ib"}, "BARLOOM_SOURCE: 'ib' is refused, input should be 'sample', 'files' or 'lean'."),
+        (
+            {"BARLOOM_SOURCE": "yahoo"},
+            "BARLOOM_SOURCE: 'yahoo' is refused, input should be 'sample', 'files', 'lean' or 'ib'.",
+        ),
         ({"IB_TRADING_MODE": "real"}, "IB_TRADING_MODE: 'real' is refused, input should be 'paper' or 'live'."),
         (
             {"BARLOOM_TRADING_MODE": "live"},
