@@ -28,6 +28,10 @@ class GatewayUnreachableError(GatewayError):
     """No gateway answers at the address."""
 
 
+class ClientIdInUseError(GatewayUnreachableError):
+    """Another program, or an earlier session of ours, talks to the gateway under our number."""
+
+
 class GatewayNotReadyError(GatewayError):
     """The gateway answered but did not tell everything that trading needs; `missing` names what did not come."""
 
@@ -63,6 +67,18 @@ class NoDataError(RequestRefusedError):
 
 class PacingError(RequestRefusedError):
     """IB says that it was asked too often; to be asked again after a pause."""
+
+
+class OrderBookError(BrokerError):
+    """The order book was told something that cannot be: a reference used twice, an order that it does not know."""
+
+
+class OrderTermsError(BrokerError):
+    """An order with terms that the broker does not take."""
+
+
+class SealedSettingError(BrokerError):
+    """A setting of a broker that belongs to the account, not to a strategy."""
 
 
 class LiveDataError(BrokerError):

@@ -87,23 +87,24 @@ def _raw_bars(resolution: Resolution) -> dg.AssetsDefinition:
     ) -> Events:
         from warehouse.ingest import update_raw
 
-        store, vendor, sessions, now = warehouse.open(), source.open(), calendar.open(), calendar.now()
+        store, sessions, now = warehouse.open(), calendar.open(), calendar.now()
         start = date.fromisoformat(config.start or source.history_start)
         end = date.fromisoformat(config.end) if config.end else sessions.last_closed_session(now)
+        with source.opened(sessions) as vendor:
 
-        def update(key: str) -> Done:
-            symbol = symbol_of(key)
-            done = update_raw(
-                store, vendor, symbol, resolution, start, end,
-                calendar=sessions, now=now, overlap_sessions=source.overlap_sessions,
-            )  # fmt: skip
-            asked = records_table([{"start": a, "end": b} for a, b in done.requested], ["start", "end"])
-            facts = {"source": vendor.name, "rows_added": done.rows_added, "batches": len(done.batches)}
-            return Done(
-                raw_version(store, symbol, resolution), {**facts, "asked_for": asked}, unchanged=not done.batches
-            )
+            def update(key: str) -> Done:
+                symbol = symbol_of(key)
+                done = update_raw(
+                    store, vendor, symbol, resolution, start, end,
+                    calendar=sessions, now=now, overlap_sessions=source.overlap_sessions, on_page=source.on_page,
+                )  # fmt: skip
+                asked = records_table([{"start": a, "end": b} for a, b in done.requested], ["start", "end"])
+                facts = {"source": vendor.name, "rows_added": done.rows_added, "batches": len(done.batches)}
+                return Done(
+                    raw_version(store, symbol, resolution), {**facts, "asked_for": asked}, unchanged=not done.batches
+                )
 
-        yield from fan_out(context, update, workers=warehouse.workers)
+            yield from fan_out(context, update, workers=warehouse.workers, interrupted=vendor.stop)
 
     return raw_bars
 

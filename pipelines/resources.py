@@ -5,11 +5,12 @@ Does not belong here: work on bars, reading the environment (see `settings`).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -19,8 +20,9 @@ from pydantic import Field, ValidationError
 from pipelines.errors import SettingsError
 from pipelines.partitions import misnamed_files, yaml_keys
 from pipelines.settings import Settings
-from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
-from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
+from warehouse.errors import SourceContractError, SourceError, SourceRefusedError, UnknownSymbolError
+from warehouse.resolution import Resolution
+from warehouse.sources.protocol import BarRequest, BarSource, PagedSource, VendorBars
 
 if TYPE_CHECKING:
     from research.experiment import Experiment
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     from research.ranking import Ranking
     from research.study import StudySpecification
     from warehouse.calendar import TradingCalendar
+    from warehouse.ingest import PageDone
     from warehouse.quality import QualitySettings
     from warehouse.store import Warehouse
 
-_PERMANENT = (UnknownSymbolError, SourceContractError)
+T = TypeVar("T")
+
+_PERMANENT = (UnknownSymbolError, SourceContractError, SourceRefusedError)
 _PASSING = (SourceError, ConnectionError, TimeoutError)
 
 
@@ -61,17 +66,47 @@ class RetryingSource:
 
         Raises:
             UnknownSymbolError: at the first try that says so.
+            SourceRefusedError: at the first try that says so.
             SourceContractError: at the first try that says so.
             SourceError: the last try's error.
         """
+        return self._persist(lambda: self.source.fetch(request))
+
+    def stop(self) -> None:
+        """Ask nothing more, where the source behind can be stopped."""
+
+    def _persist(self, ask: Callable[[], T]) -> T:
         for attempt in range(1, self.attempts):
             try:
-                return self.source.fetch(request)
+                return ask()
             except _PERMANENT:
                 raise
             except _PASSING:
                 self.sleep(self.retry_seconds * 2 ** (attempt - 1))
-        return self.source.fetch(request)
+        return ask()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryingPages(RetryingSource):
+    """The same for a source that answers in pages."""
+
+    source: PagedSource
+
+    def pages(self, request: BarRequest) -> Sequence[BarRequest]:
+        """Pages of the source behind, from the first try that succeeds."""
+        return self._persist(lambda: self.source.pages(request))
+
+    def most_overlap(self, resolution: Resolution) -> int:
+        """As the source behind says."""
+        return self.source.most_overlap(resolution)
+
+    def seconds_for(self, pages: int) -> float:
+        """As the source behind says."""
+        return self.source.seconds_for(pages)
+
+    def stop(self) -> None:
+        """Stop the source behind."""
+        self.source.stop()
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -90,7 +125,7 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class SourceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where bars come from."""
 
-    kind: str = Field(description="`sample`, `files` or `lean`.")
+    kind: str = Field(description="`sample`, `files`, `lean` or `ib`.")
     files_spec: str = Field(default="", description="YAML that describes CSV or Parquet files (kind files).")
     lean_folder: str = Field(default="", description="A LEAN data folder (kind lean).")
     universe_file: str = Field(default="", description="Text file of symbols; empty: those the source lists.")
@@ -98,10 +133,37 @@ class SourceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
     attempts: int = Field(default=3, ge=1, description="Tries for one symbol when the source fails in passing.")
     retry_seconds: float = Field(default=2.0, ge=0, description="Wait before the second try; doubles each time.")
+    ib_host: str = Field(default="127.0.0.1", description="Where the gateway listens (kind ib).")
+    ib_port: int = Field(default=4002, description="Its port.")
+    ib_client_id: int = Field(default=10, description="Our lowest number among its clients.")
+    ib_account: str | None = Field(default=None, description="Account; empty: the login's only one.")
+    trading_mode: str = Field(default="paper", description="`paper` or `live`.")
+    ib_requests: int = Field(default=58, ge=2, description="Requests for history in ten minutes.")
+    ib_answer_seconds: float = Field(default=60.0, gt=0, description="How long IB may take for one page.")
+    ib_contracts: str = Field(default="", description="JSON file that keeps contracts; empty: none.")
 
-    def open(self) -> BarSource:
-        """The source, retrying what fails in passing."""
-        return RetryingSource(self._source(), self.attempts, self.retry_seconds)
+    def symbols(self) -> Sequence[str]:
+        """Symbols that the source lists; none for IB, which is not asked."""
+        return () if self.kind == "ib" else self._source().symbols()
+
+    @contextmanager
+    def opened(self, calendar: "TradingCalendar") -> "Iterator[RetryingSource]":
+        """The source, retrying what fails in passing; one connection for all that is asked of it, where it needs one.
+
+        Raises:
+            SourceError: nobody answers.
+            GatewayError: port, account and trading mode do not fit.
+        """
+        if self.kind != "ib":
+            yield RetryingSource(self._source(), self.attempts, self.retry_seconds)
+            return
+        from pipelines.gateways import download_source
+
+        with download_source(self, calendar) as source:
+            yield RetryingPages(source, self.attempts, self.retry_seconds)
+
+    def on_page(self, page: "PageDone") -> None:
+        """Nobody watches; see `WatchedSource`."""
 
     def _source(self) -> BarSource:
         if self.kind == "sample":
@@ -115,6 +177,56 @@ class SourceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from warehouse.sources.files import FilesSource, load_files_spec
 
         return FilesSource(load_files_spec(Path(self.files_spec)))
+
+
+class Watcher(Protocol):
+    """Who looks on while bars are downloaded; called from any thread."""
+
+    def begin(self, source: RetryingSource) -> None:
+        """The source is open."""
+        ...
+
+    def on_page(self, page: "PageDone") -> None:
+        """A page is stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedSource:
+    """Stands for a source resource while a program looks on."""
+
+    resource: SourceResource
+    watcher: Watcher
+
+    @property
+    def history_start(self) -> str:
+        """Of the resource."""
+        return self.resource.history_start
+
+    @property
+    def overlap_sessions(self) -> int:
+        """Of the resource."""
+        return self.resource.overlap_sessions
+
+    @property
+    def universe_file(self) -> str:
+        """Of the resource."""
+        return self.resource.universe_file
+
+    def symbols(self) -> Sequence[str]:
+        """Of the resource."""
+        return self.resource.symbols()
+
+    @contextmanager
+    def opened(self, calendar: "TradingCalendar") -> Iterator[RetryingSource]:
+        """The source of the resource."""
+        with self.resource.opened(calendar) as source:
+            self.watcher.begin(source)
+            yield source
+
+    def on_page(self, page: "PageDone") -> None:
+        """Tell the watcher."""
+        self.watcher.on_page(page)
 
 
 class CalendarResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -267,6 +379,14 @@ def default_resources(settings: Settings) -> dict[str, Any]:
             overlap_sessions=settings.overlap_sessions,
             attempts=settings.source_attempts,
             retry_seconds=settings.source_retry_seconds,
+            ib_host=settings.ib_host,
+            ib_port=settings.ib_port,
+            ib_client_id=settings.ib_client_id,
+            ib_account=settings.ib_account,
+            trading_mode=settings.trading_mode,
+            ib_requests=settings.ib_requests,
+            ib_answer_seconds=settings.ib_answer_seconds,
+            ib_contracts=str(settings.data_dir / "ib" / "contracts.json"),
         ),
         "calendar": CalendarResource(calendar=settings.calendar),
         "quality": QualityResource(quality_file=str(settings.quality_file or "")),

@@ -44,7 +44,7 @@ def universe_change(
 ) -> PartitionChange:
     """What turns the symbol partitions into the universe; symbols with bars on disk stay."""
     store = warehouse.open()
-    wanted = read_universe(Path(source.universe_file)) if source.universe_file else list(source.open().symbols())
+    wanted = read_universe(Path(source.universe_file)) if source.universe_file else list(source.symbols())
     held = [symbol for resolution in PREFIXES for symbol in store.symbols(resolution)]
     return partition_change(
         instance.get_dynamic_partitions(symbol_partitions.name or ""),

@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import SettingsError
+from warehouse.ledger.place import LEDGER_FILE
 
 PREFIX = "BARLOOM_"
 OTHER_NAMES = {"trading_mode": "IB_TRADING_MODE"}
@@ -43,10 +44,14 @@ class Settings(BaseSettings):
     study_storage: SecretStr | None = Field(
         default=None, description="PostgreSQL URL where studies keep their trials; without it a journal file each."
     )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL URL of the ledger of live trading; without it ledger.sqlite in the data folder.",
+    )
     study_checks_file: Path | None = Field(
         default=None, description="YAML with the thresholds of the checks on studies."
     )
-    source: Literal["sample", "files", "lean"] = Field(default="sample", description="Where bars come from.")
+    source: Literal["sample", "files", "lean", "ib"] = Field(default="sample", description="Where bars come from.")
     files_spec: Path | None = Field(
         default=None, description="YAML that describes CSV or Parquet files (source files)."
     )
@@ -76,6 +81,12 @@ class Settings(BaseSettings):
         default=10, ge=0, description="Our number among its clients; downloads, checks and trading count up from it."
     )
     ib_account: str | None = Field(default=None, description="Account to trade; without it the login's only one.")
+    ib_requests: int = Field(
+        default=58,
+        ge=2,
+        description="Requests for history in ten minutes; IB allows 60, and slows down long bars only.",
+    )
+    ib_answer_seconds: float = Field(default=60.0, gt=0, description="How long IB may take for one page of history.")
     trading_mode: Literal["paper", "live"] = Field(
         default="paper", description="Whether orders may cost real money; an account that does not fit is refused."
     )
@@ -100,6 +111,11 @@ class Settings(BaseSettings):
             raise ValueError("source: 'lean' needs BARLOOM_LEAN_FOLDER, the LEAN data folder")
         return self
 
+    @property
+    def ledger(self) -> str | Path:
+        """Where the ledger is: a file in the data folder, or a URL, which may hold a password."""
+        return self.data_dir / LEDGER_FILE if self.ledger_url is None else self.ledger_url.get_secret_value()
+
 
 def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = None) -> Settings:
     """Settings of a project folder: its `.env`, overruled by the environment.
@@ -120,6 +136,18 @@ def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = No
         raise SettingsError(_unknown(unknown[0], list(fields)))
     try:
         return Settings.model_validate({fields[name]: value for name, value in values.items() if value})
+    except ValidationError as error:
+        raise SettingsError(_invalid(error.errors()[0])) from None
+
+
+def with_source(settings: Settings, source: str) -> Settings:
+    """The settings with another source, for one run.
+
+    Raises:
+        SettingsError: the source needs a setting that is not there.
+    """
+    try:
+        return Settings.model_validate({**settings.model_dump(), "source": source})
     except ValidationError as error:
         raise SettingsError(_invalid(error.errors()[0])) from None
 

@@ -5,11 +5,13 @@ Belongs here: deciding which ranges to fetch, and appending what came as raw bat
 What the store has is measured against the exchange calendar, session by session. Every request is widened by a few
 sessions that are stored already, so that a change of price scale shows (see `scales`). Where the vendor answered
 "none", that is remembered and not asked again, except for the newest sessions, which a vendor may publish late.
+A vendor that answers in pages is asked page by page, and each is stored before the next is asked for: what ends an
+update in the middle costs no page that was there.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,7 +27,7 @@ from warehouse.files import write_bytes
 from warehouse.merging import collect_rows
 from warehouse.resolution import Resolution
 from warehouse.schema import RAW_SCHEMA, VENDOR_SCHEMA
-from warehouse.sources.protocol import BarRequest, BarSource, VendorBars
+from warehouse.sources.protocol import BarRequest, BarSource, VendorBars, overlap_of, pages_of
 from warehouse.stamping import Int64s
 from warehouse.store import Warehouse, content_hash
 from warehouse.validation import Floats
@@ -46,6 +48,24 @@ class RawUpdate:
     batches: tuple[str, ...]
     rows_added: int
     up_to_date: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PageDone:
+    """One page of an update is stored: `done` of `total`; `start` and `end` as asked, `rows` that were new.
+
+    Before the first page it is told once with `done` 0, so that a watcher knows how many there will be.
+    """
+
+    symbol: str
+    done: int
+    total: int
+    start: date
+    end: date
+    rows: int = 0
+
+
+OnPage = Callable[[PageDone], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,7 @@ def update_raw(  # noqa: PLR0917 (the six say what, and are always given)
     now: datetime,
     overlap_sessions: int = 5,
     ask_again: bool = False,
+    on_page: OnPage = lambda _: None,
 ) -> RawUpdate:
     """Fetch what the store lacks of the closed range of dates, up to the last session closed by `now`.
 
@@ -86,13 +107,14 @@ def update_raw(  # noqa: PLR0917 (the six say what, and are always given)
         now: the moment of the fetch (aware), stored as `fetched_at`.
         overlap_sessions: stored sessions to fetch again on either side of what is missing.
         ask_again: ask also for sessions that the vendor once said it has no bars for (a repair).
+        on_page: told of every page that is stored, on the calling thread.
 
     Returns:
         The requests made and batches written; `up_to_date` when nothing had to be asked.
 
     Raises:
         InvalidRequestError: `end` before `start`, a negative overlap, or `now` without a time zone.
-        SourceError: the vendor failed; ranges fetched before that are kept.
+        SourceError: the vendor failed; pages fetched before that are kept.
     """
     utc_microseconds(now, "now")
     if end < start or overlap_sessions < 0:
@@ -105,28 +127,48 @@ def update_raw(  # noqa: PLR0917 (the six say what, and are always given)
     wanted = np.array([_number(d) for d in calendar.sessions(start, last)], np.int64)
     absent = np.empty(0, np.int64) if ask_again else absences.sessions(source.name, wanted)
     missing = np.setdiff1d(wanted, np.union1d(held, absent))
-    ranges = _requests(missing, held, calendar, overlap_sessions)
-    added = [_fetch(job, ask, stored, missing, absences) for ask in ranges]
+    ranges = _requests(missing, held, calendar, overlap_of(source, resolution, overlap_sessions))
+    added = _fetch_all(job, ranges, stored, missing, absences, on_page)
     batches = [(name, rows) for name, rows in added if name]
     return RawUpdate(
         symbol, resolution, tuple(ranges), tuple(n for n, _ in batches), sum(r for _, r in batches), not ranges
     )
 
 
-def _fetch(job: _Job, ask: Range, stored: list[pa.Table], missing: Int64s, absences: "_Absences") -> tuple[str, int]:
-    """Ask for one range; the new batch's id and count of rows, or ("", 0) when it told nothing new."""
-    answer = job.source.fetch(BarRequest(job.symbol, job.resolution, *ask))
+def _fetch_all(  # noqa: PLR0917 (one call of one function)
+    job: _Job, ranges: list[Range], stored: list[pa.Table], missing: Int64s, absences: "_Absences", on_page: OnPage
+) -> list[tuple[str, int]]:
+    """Fetch every page of every range; batch id and count of rows of each, see `_fetch`."""
+    planned = [pages_of(job.source, BarRequest(job.symbol, job.resolution, *ask)) for ask in ranges]
+    total = sum(len(pages) for pages in planned)
+    added: list[tuple[str, int]] = []
+    if total:
+        on_page(PageDone(job.symbol, 0, total, ranges[0][0], ranges[-1][1]))
+    for pages in planned:
+        for number, page in enumerate(pages):
+            # pages of one range overlap: the order in which they came must show
+            moment = job.now + timedelta(microseconds=number)
+            added.append(_fetch(job, page, moment, stored, missing, absences))
+            on_page(PageDone(job.symbol, len(added), total, page.start, page.end, added[-1][1]))
+    return added
+
+
+def _fetch(  # noqa: PLR0917 (one call of one function)
+    job: _Job, page: BarRequest, moment: datetime, stored: list[pa.Table], missing: Int64s, absences: "_Absences"
+) -> tuple[str, int]:
+    """Ask for one page; the new batch's id and count of rows, or ("", 0) when it told nothing new."""
+    answer = job.source.fetch(page)
     batch_id, rows = "", 0
     delivered = np.empty(0, np.int64)
     if answer.table.num_rows:
-        batch = make_batch(answer, job.symbol, job.resolution, job.source.name, job.now)
+        batch = make_batch(answer, job.symbol, job.resolution, job.source.name, moment)
         delivered = _sessions_held([batch], job.resolution, job.calendar)
         rows = _count_new(batch, stored)
         if rows:
             job.warehouse.append_raw(batch)
             stored.append(batch)
             batch_id = batch["batch_id"][0].as_py()
-    asked = missing[(missing >= _number(ask[0])) & (missing <= _number(ask[1]))]
+    asked = missing[(missing >= _number(page.start)) & (missing <= _number(page.end))]
     believed = asked[asked < _number((job.now - _LATE).date())]
     absences.add(job.source.name, np.setdiff1d(believed, delivered), job.calendar, job.now)
     absences.write(layout.absences_file(job.warehouse.root, job.symbol, job.resolution))

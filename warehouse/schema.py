@@ -34,7 +34,7 @@ RAW_SCHEMA = pa.schema(
         pa.field("symbol", pa.string()),
         pa.field("resolution", pa.string()),
         *VENDOR_SCHEMA,
-        pa.field("stamped", pa.string()),  # "open" | "close" | "session": what `stamp` marks
+        pa.field("stamped", pa.string()),  # "open" | "clock_open" | "close" | "session": what `stamp` marks
         pa.field("source", pa.string()),
         pa.field("what_to_show", pa.string()),
         pa.field("fetched_at", UTC_US),

@@ -3,7 +3,8 @@
 Belongs here: stamp -> close in UTC, session, regular or extended hours. Does not belong here: prices, batches.
 
 A bar is known only when it has closed, so clean bars are stamped at the close. Vendors that stamp the open are
-converted here and nowhere else; a bar that would run past the session's close is cut at it.
+converted here and nowhere else; a bar that would run past the session's close is cut at it. Some vendors cut hours on
+the clock, so that the first one after an open at 09:30 is half an hour long: what ends at 10:00 is known at 10:00.
 """
 
 from dataclasses import dataclass
@@ -42,12 +43,13 @@ class Placed:
 
 
 def place(stamps: Int64s, stamped: str, resolution: Resolution, calendar: TradingCalendar) -> Placed:
-    """Place vendor stamps (UTC microseconds; `stamped` is "open", "close" or "session") on the calendar.
+    """Place vendor stamps (UTC microseconds; `stamped` is a word of `sources.protocol.Stamped`) on the calendar.
 
     Raises:
-        SourceContractError: `stamped` is unknown, or "session" for an intraday bar.
+        SourceContractError: `stamped` is unknown, "session" for an intraday bar, or "clock_open" for a daily one.
     """
-    if stamped not in ("open", "close", "session") or (stamped == "session" and resolution.intraday):
+    allowed = ("open", "clock_open", "close") if resolution.intraday else ("open", "close", "session")
+    if stamped not in allowed:
         raise SourceContractError(f"stamped: {stamped!r} is not valid for {resolution.value} bars.")
     if resolution.intraday:
         return _place_intraday(stamps, stamped, resolution, calendar)
@@ -91,8 +93,10 @@ def _place_daily(stamps: Int64s, stamped: str, calendar: TradingCalendar) -> Pla
 
 def _place_intraday(stamps: Int64s, stamped: str, resolution: Resolution, calendar: TradingCalendar) -> Placed:
     length = resolution.length // timedelta(microseconds=1)
-    starts = stamps if stamped == "open" else stamps - length
+    starts = stamps - length if stamped == "close" else stamps
     ends = starts + length
+    if stamped == "clock_open":
+        ends = ends - _past_the_clock(starts, length, calendar.timezone)
     following = np.searchsorted(calendar.closes, starts, side="right")
     i = _clip(following, calendar)
     in_break = (starts >= calendar.break_starts[i]) & (ends <= calendar.break_ends[i])
@@ -105,6 +109,13 @@ def _place_intraday(stamps: Int64s, stamped: str, resolution: Resolution, calend
         known=(starts >= calendar.opens[0] - DAY_US) & (starts <= calendar.closes[-1] + DAY_US),
         trading=trading,
     )
+
+
+def _past_the_clock(starts: Int64s, length: int, timezone: str) -> Int64s:
+    """How long after a full bar length of the local clock each bar opens."""
+    local = pc.local_timestamp(pa.array(starts, pa.int64()).cast(pa.timestamp("us", tz=timezone)))
+    past: Int64s = local.cast(pa.int64()).to_numpy(zero_copy_only=False) % length
+    return past
 
 
 def _extended_sessions(starts: Int64s, i: Int64s, inside: Bools, calendar: TradingCalendar) -> tuple[Int64s, Bools]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from broker.errors import (
+    ClientIdInUseError,
     GatewayTimeoutError,
     GatewayUnreachableError,
     NoDataError,
@@ -59,7 +60,7 @@ class Conversation:
                 opening.cancel()
             await asyncio.wait({opening})
         if self._id_in_use:
-            raise GatewayUnreachableError(f"client_id: {client_id} is in use at {host}:{port} (326).")
+            raise ClientIdInUseError(f"client_id: {client_id} is in use at {host}:{port} (326).")
         failure = None if opening.cancelled() else opening.exception()
         if isinstance(failure, TimeoutError):
             raise GatewayUnreachableError(f"{host}:{port} was reached but did not complete the handshake.")

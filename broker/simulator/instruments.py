@@ -2,8 +2,7 @@
 
 Belongs here: contract ids, exchanges, ticks, and which contract a client means. Does not belong here: bars, orders.
 
-A symbol's form says what it is: `AAPL` a US stock, `EUR.USD` a currency pair, `VIX@CBOE` an index, `ES@CME` a
-continuous future.
+A symbol's form says what it is (see `broker.ib.contracts`).
 """
 
 import zlib
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from broker.ib.contracts import parse_contract
+
 _STOCK_EXCHANGES: Final = ("SMART", "NASDAQ", "NYSE", "ARCA", "ISLAND", "BATS", "AMEX", "IEX", "EDGEA", "BYX", "PSX")
-_INDEX_EXCHANGES: Final = ("CBOE", "NASDAQ", "NYSE", "PHLX")
 _ID_BASE: Final = 100_000_000
-_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "CNH", "EUR", "GBP", "HKD", "JPY", "NOK", "NZD", "SEK", "USD"})
 
 MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
     26: ((Decimal(0), Decimal("0.01")),),
@@ -110,18 +109,18 @@ class InstrumentBook:
 
 def instrument(key: str, con_id: int) -> Instrument:
     """The contract that a warehouse symbol stands for."""
-    base, _, quote = key.partition(".")
-    name, _, venue = key.partition("@")
-    if base in _CURRENCIES and quote in _CURRENCIES:
+    named = parse_contract(key)
+    name, venue = named.symbol, named.exchange
+    if named.sec_type == "CASH":
         return Instrument(
-            key, con_id, base, "CASH", "IDEALPRO", "", quote, key, key, "", Decimal("0.00005"), 59, Decimal("0.01"),
-            ("IDEALPRO", "SMART"),
+            key, con_id, name, "CASH", venue, "", named.currency, key, key, "", Decimal("0.00005"), 59, Decimal("0.01"),
+            (venue, "SMART"),
         )  # fmt: skip
-    if venue in _INDEX_EXCHANGES:
+    if named.sec_type == "IND":
         return Instrument(
             key, con_id, name, "IND", venue, "", "USD", name, name, "", Decimal("0.01"), 26, Decimal(1), (venue,)
         )
-    if venue:
+    if named.sec_type == "CONTFUT":
         return Instrument(
             key, con_id, name, "CONTFUT", venue, "", "USD", name, name, "1", Decimal("0.25"), 67, Decimal(1), (venue,)
         )

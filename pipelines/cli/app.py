@@ -3,7 +3,7 @@
 Belongs here: the list of commands, exit codes, `--debug`. Does not belong here: what a command does.
 
 Exit codes: 0 the work was done; 1 the answer is "no" (a quality ERROR, a failed run, a difference); 2 the request
-was wrong, said in one sentence.
+was wrong, said in one sentence; 130 a Ctrl-C ended it.
 """
 
 import sys
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from broker.errors import BrokerError
+from pipelines.cli.runs import INTERRUPTED
 from pipelines.errors import PipelineError
 from research.errors import ResearchError
 from risk.errors import RiskError
@@ -91,7 +92,7 @@ def run(tokens: Sequence[str], *, debug: bool = False) -> int:
         return _complain(f"{error.filename or 'system'}: {error.strerror or error}.", error, debug=debug)
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     return int(code or 0)
 
 

@@ -10,46 +10,95 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from pipelines.cli.runs import dates_config, progress_bar, report_failures, unique
+from pipelines.cli.runs import dates_config, download_bars, progress_bar, report_failures, unique
 from pipelines.cli.tables import print_arrow, print_csv, print_json, print_rows, say
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings, load_settings, with_source
 from warehouse.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from warehouse.quality import QualityReport
+    from warehouse.resolution import Resolution
 
 Symbols = Annotated[list[str], Parameter(consume_multiple=True, negative_iterable="")]
 
 
-def download(*, symbols: Symbols, start: date | None = None, end: date | None = None, resolution: str = "Daily") -> int:
+def download(
+    *,
+    symbols: Symbols,
+    start: date | None = None,
+    end: date | None = None,
+    resolution: str = "Daily",
+    source: Literal["sample", "files", "lean", "ib"] | None = None,
+) -> int:
     """Fetch what the warehouse lacks, clean it and judge its quality.
+
+    What a download that was ended has fetched is kept; the same command goes on from there.
 
     Args:
         symbols: One or more symbols, for example `--symbols SPY AAPL`.
         start: First exchange date (YYYY-MM-DD); the setting `history_start` unless given.
         end: Last exchange date; the last closed session unless given.
         resolution: Daily, Hour or Minute.
+        source: Where bars come from; the setting unless given. `ib` needs a gateway, see `barloom gateway`.
     """
     if start is not None and end is not None and end < start:
         raise InvalidRequestError(f"end: {end} lies before start {start}.")
-    return bring_bars(unique(symbols), resolution, start, end)
+    return bring_bars(unique(symbols), resolution, start, end, source=source)
 
 
-def bring_bars(wanted: list[str], resolution: str = "Daily", start: date | None = None, end: date | None = None) -> int:
+def bring_bars(
+    wanted: list[str],
+    resolution: str = "Daily",
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    source: str | None = None,
+) -> int:
     """From the source to the quality report in one run, with a progress bar; prints what the warehouse then holds."""
+    from pipelines.definitions import build_defs
     from pipelines.keys import SYMBOL_ASSETS
+    from pipelines.resources import WatchedSource, default_resources
     from pipelines.runs import materialize_symbols, open_instance
-    from warehouse.resolution import Resolution
 
-    length = Resolution.parse(resolution)
+    settings = load_settings() if source is None else with_source(load_settings(), source)
+    length = _downloaded(resolution)
+    if settings.source == "ib":
+        _check_for_ib(settings, wanted)
     config = {"raw_bars": dates_config(start, end)}
     with (
         open_instance() as instance,
-        progress_bar("download", len(SYMBOL_ASSETS) * len(wanted)) as move,
+        download_bars(len(wanted), len(SYMBOL_ASSETS) * len(wanted)) as (move, pages),
     ):
-        outcome = materialize_symbols(instance, SYMBOL_ASSETS, wanted, length, run_config=config, on_progress=move)
+        watched = WatchedSource(default_resources(settings)["source"], pages)
+        defs = build_defs(settings, resource_overrides={"source": watched})
+        outcome = materialize_symbols(
+            instance, SYMBOL_ASSETS, wanted, length, run_config=config, on_progress=move, defs=defs
+        )
     _print_holdings(wanted, length)
     return report_failures(outcome)
+
+
+def _downloaded(text: str) -> "Resolution":
+    """A resolution that is downloaded, not recorded."""
+    from pipelines.keys import PREFIXES
+    from warehouse.resolution import Resolution
+
+    length = Resolution.parse(text)
+    if length not in PREFIXES:
+        raise InvalidRequestError(
+            f"resolution: {length.value} bars are not downloaded, `barloom gateway record` makes them."
+        )
+    return length
+
+
+def _check_for_ib(settings: Settings, symbols: list[str]) -> None:
+    """What can be known to be wrong before anything is asked."""
+    from broker.ib.contracts import parse_contract
+    from pipelines.gateways import Purpose, session_settings
+
+    session_settings(settings, Purpose.DOWNLOAD)
+    for symbol in symbols:
+        parse_contract(symbol)
 
 
 def quality(
@@ -92,7 +141,9 @@ def sql(
     """Ask the warehouse a question in SQL, read-only.
 
     Views: `bars`, `bars_unadjusted`, `raw_bars`, `corporate_actions`, `quarantine`, `revisions`, `quality`,
-    `quality_findings`, `backtests`, `equity`, `orders`, `fills`, `trades`, `studies`, `trials`.
+    `quality_findings`, `backtests`, `equity`, `orders`, `fills`, `trades`, `studies`, `trials`; of live trading
+    `live_deployments`, `live_sessions`, `live_intents`, `live_orders`, `live_fills`, `live_positions`, `live_cash`,
+    `live_equity`, `live_risk_events`, `live_commands`, `live_alarms`, `live_heartbeats`.
 
     Args:
         query: One SELECT (or WITH, DESCRIBE, SHOW, EXPLAIN) statement.
@@ -102,7 +153,7 @@ def sql(
     from warehouse.catalog import Catalog
 
     settings = load_settings()
-    catalog = Catalog(settings.data_dir, settings.results_dir)
+    catalog = Catalog(settings.data_dir, settings.results_dir, settings.ledger)
     table = catalog.query(query)
     publish_catalog(settings)
     if as_csv:

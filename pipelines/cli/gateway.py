@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 gateway = App(name="gateway", help="Gateways to Interactive Brokers, real and simulated.")
 gateway.command("pipelines.cli.gateway_check:check", name="check", help="Ask the gateway who it is and what it can do.")
+gateway.command("pipelines.cli.gateway_record:record", name="record", help="Record five-second bars as they close.")
 
 Symbols = Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")]
 Flag = Annotated[bool, Parameter(negative="")]

@@ -1,6 +1,7 @@
 """From the source to the quality report, on the sample data, through the production graph."""
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -35,8 +36,15 @@ class Substitute:
     name: str = "sample"
     asked: list[str] = field(default_factory=list)
 
-    def open(self):
-        return self
+    @contextmanager
+    def opened(self, calendar):
+        yield self
+
+    def on_page(self, page):
+        pass
+
+    def stop(self):
+        pass
 
     def symbols(self):
         return FIVE

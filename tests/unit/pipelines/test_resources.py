@@ -5,13 +5,21 @@ from datetime import UTC, date, datetime
 import pytest
 
 from pipelines.errors import SettingsError
-from pipelines.resources import CalendarResource, RetryingSource, default_resources, load_quality_settings
+from pipelines.gateways import Purpose, session_settings
+from pipelines.resources import (
+    CalendarResource,
+    RetryingPages,
+    RetryingSource,
+    default_resources,
+    load_quality_settings,
+)
 from pipelines.settings import Settings
+from warehouse.calendar import get_calendar
 from warehouse.errors import SourceContractError, SourceError, UnknownSymbolError
 from warehouse.resolution import Resolution
 from warehouse.schema import VENDOR_SCHEMA
 from warehouse.sources.files import FilesSource
-from warehouse.sources.protocol import BarRequest, VendorBars
+from warehouse.sources.protocol import BarRequest, VendorBars, overlap_of, pages_of
 
 REQUEST = BarRequest("AAPL", Resolution.DAILY, date(2012, 1, 3), date(2012, 1, 4))
 NOTHING = VendorBars(VENDOR_SCHEMA.empty_table(), "session")
@@ -73,6 +81,60 @@ def test_the_retrying_source_is_the_source_to_everybody_else():
     assert (source.name, source.symbols()) == ("flaky", ["AAPL"])
 
 
+class FlakyPages(Flaky):
+    """Wants two pages; fails with the given errors first."""
+
+    def __init__(self, *errors):
+        super().__init__(*errors)
+        self.stopped = False
+
+    def pages(self, request):
+        self.fetch(request)
+        return (request, request)
+
+    def most_overlap(self, resolution):
+        return 1
+
+    def seconds_for(self, pages):
+        return 2.0 * pages
+
+    def stop(self):
+        self.stopped = True
+
+
+def test_planning_the_pages_of_a_source_is_tried_again_too():
+    waits = []
+    source = RetryingPages(FlakyPages(SourceError("busy")), 3, 2.0, sleep=waits.append)
+    assert pages_of(source, REQUEST) == (REQUEST, REQUEST)
+    assert waits == [2.0]
+
+
+def test_a_retrying_source_with_pages_passes_on_what_the_source_behind_says():
+    behind = FlakyPages()
+    source = RetryingPages(behind, 3, 2.0)
+    source.stop()
+    assert (overlap_of(source, Resolution.MINUTE, 5), source.seconds_for(3), behind.stopped) == (1, 6.0, True)
+
+
+def test_a_source_without_pages_is_asked_for_the_whole_range():
+    source = retrying(Flaky())
+    assert pages_of(source, REQUEST) == (REQUEST,)
+    assert overlap_of(source, Resolution.MINUTE, 5) == 5
+
+
+def test_what_ib_needs_reaches_the_resource_and_nothing_is_connected(tmp_path):
+    settings = Settings(
+        source="ib", ib_host="gw", ib_port=7497, ib_client_id=3, ib_account="DU1", ib_requests=40,
+        ib_answer_seconds=9.0, data_dir=tmp_path,
+    )  # fmt: skip
+    made = default_resources(settings)["source"]
+    wanted = session_settings(made, Purpose.DOWNLOAD)
+    assert (wanted.address, wanted.client_id, wanted.account, wanted.mode) == ("gw:7497", 4, "DU1", "paper")
+    assert (made.ib_requests, made.ib_answer_seconds) == (40, 9.0)
+    assert made.ib_contracts == str(tmp_path / "ib" / "contracts.json")
+    assert made.symbols() == ()
+
+
 def test_every_setting_reaches_its_resource(tmp_path):
     settings = Settings(
         data_dir=tmp_path / "d", results_dir=tmp_path / "r", experiments_dir=tmp_path / "e", calendar="XLON",
@@ -82,7 +144,8 @@ def test_every_setting_reaches_its_resource(tmp_path):
     )  # fmt: skip
     made = default_resources(settings)
     source = made["source"]
-    opened = source.open()
+    with source.opened(get_calendar("XNYS")) as opened:
+        assert (opened.name, opened.attempts, opened.retry_seconds) == ("sample", 7, 0.5)
     assert (made["warehouse"].open().root, made["warehouse"].workers) == (tmp_path / "d", 2)
     assert (made["research"].results, made["research"].experiments_dir) == (tmp_path / "r", str(tmp_path / "e"))
     assert made["research"].studies_dir == str(tmp_path / "s")
@@ -91,7 +154,6 @@ def test_every_setting_reaches_its_resource(tmp_path):
     assert (source.history_start, source.overlap_sessions, source.universe_file) == (
         "2001-02-03", 9, str(tmp_path / "u"),
     )  # fmt: skip
-    assert (opened.name, opened.attempts, opened.retry_seconds) == ("sample", 7, 0.5)
     assert made["quality"].quality_file == str(tmp_path / "q.yaml")
 
 
@@ -134,8 +196,9 @@ def test_an_experiment_without_a_file_is_named(tmp_path):
 
 
 def test_the_lean_source_reads_the_folder_of_its_setting(tmp_path):
-    opened = default_resources(Settings(source="lean", lean_folder=tmp_path))["source"].open()
-    assert (opened.name, opened.source.folder) == ("lean", tmp_path)
+    resource = default_resources(Settings(source="lean", lean_folder=tmp_path))["source"]
+    with resource.opened(get_calendar("XNYS")) as opened:
+        assert (opened.name, opened.source.folder) == ("lean", tmp_path)
 
 
 def test_the_files_source_reads_the_spec_of_its_setting(tmp_path):
@@ -144,5 +207,5 @@ def test_the_files_source_reads_the_spec_of_its_setting(tmp_path):
     spec.write_text(
         "path: bars\npattern: '{symbol}.csv'\ncolumns: {stamp: day, open: o, high: h, low: l, close: c, volume: v}\n"
     )
-    opened = default_resources(Settings(source="files", files_spec=spec))["source"].open()
-    assert isinstance(opened.source, FilesSource)
+    with default_resources(Settings(source="files", files_spec=spec))["source"].opened(get_calendar("XNYS")) as opened:
+        assert isinstance(opened.source, FilesSource)

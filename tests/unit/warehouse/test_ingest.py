@@ -13,7 +13,7 @@ from warehouse.actions import rebuild_actions
 from warehouse.calendar import TradingCalendar, get_calendar
 from warehouse.cleaning import rebuild_clean
 from warehouse.errors import CorruptFileError, InvalidRequestError, SourceError
-from warehouse.ingest import RawUpdate, update_raw
+from warehouse.ingest import PageDone, RawUpdate, update_raw
 from warehouse.resolution import Resolution
 from warehouse.sources.protocol import BarRequest, VendorBars
 from warehouse.store import Warehouse
@@ -150,6 +150,95 @@ def test_raw_batches_are_never_touched_by_an_update(store: Warehouse, list_sourc
     update(store, source, date(2024, 1, 2), date(2024, 2, 29), now=NOW + timedelta(days=1))
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     assert len(store.raw_batches("XYZ", DAILY)) == 2
+
+
+@pytest.fixture
+def paged(list_source: Any) -> Callable[..., Any]:
+    """A vendor that wants to be asked for ten days at a time, newest first; it fails after `lives` pages."""
+
+    class Paged(list_source):  # type: ignore[misc]
+        lives = 1_000_000
+
+        def pages(self, request: BarRequest) -> list[BarRequest]:
+            edges = range(0, (request.end - request.start).days + 1, 10)
+            starts = [request.start + timedelta(days=edge) for edge in edges]
+            made = [
+                BarRequest(request.symbol, request.resolution, day, min(day + timedelta(days=9), request.end))
+                for day in starts
+            ]
+            return made[::-1]
+
+        def most_overlap(self, resolution: Resolution) -> int:
+            return 1
+
+        def seconds_for(self, pages: int) -> float:
+            return 0.0
+
+        def stop(self) -> None:
+            self.lives = 0
+
+        def fetch(self, request: BarRequest) -> VendorBars:
+            if self.lives == 0:
+                raise SourceError("vendor: gone.")
+            self.lives -= 1
+            return super().fetch(request)
+
+    return Paged
+
+
+def test_a_vendor_that_answers_in_pages_is_asked_for_them_in_its_order(
+    store: Warehouse, paged: Any, daily_rows: Rows
+) -> None:
+    source = paged(daily_rows(*JANUARY))
+    done = update(store, source, *JANUARY)
+    assert source.asked == [
+        (date(2024, 1, 22), date(2024, 1, 31)),
+        (date(2024, 1, 12), date(2024, 1, 21)),
+        (date(2024, 1, 2), date(2024, 1, 11)),
+    ]
+    assert (done.requested, done.rows_added, len(done.batches)) == ((JANUARY,), 21, 3)
+
+
+def test_pages_that_arrived_before_an_error_are_kept_and_not_asked_for_again(
+    store: Warehouse, paged: Any, daily_rows: Rows
+) -> None:
+    source = paged(daily_rows(*JANUARY))
+    source.lives = 1
+    with pytest.raises(SourceError, match="gone"):
+        update(store, source, *JANUARY)
+    assert [b.num_rows for b in store.raw_batches("XYZ", DAILY)] == [8]
+    source.lives, source.asked = 99, []
+    done = update(store, source, *JANUARY)
+    assert done.requested == ((date(2024, 1, 2), date(2024, 1, 22)),)  # one stored session again
+    assert source.asked == [
+        (date(2024, 1, 22), date(2024, 1, 22)), (date(2024, 1, 12), date(2024, 1, 21)),
+        (date(2024, 1, 2), date(2024, 1, 11)),
+    ]  # fmt: skip
+    assert done.rows_added == 13
+
+
+def test_a_page_without_bars_is_remembered_before_the_next_one_fails(
+    store: Warehouse, paged: Any, daily_rows: Rows
+) -> None:
+    source = paged(daily_rows(date(2024, 1, 2), date(2024, 1, 11)))
+    source.lives = 1
+    with pytest.raises(SourceError):
+        update(store, source, *JANUARY)
+    source.lives, source.asked = 99, []
+    update(store, source, *JANUARY)
+    assert max(end for _, end in source.asked) == date(2024, 1, 19)
+
+
+def test_a_watcher_is_told_how_many_pages_there_are_and_of_each(store: Warehouse, paged: Any, daily_rows: Rows) -> None:
+    told: list[PageDone] = []
+    update(store, paged(daily_rows(*JANUARY)), *JANUARY, on_page=told.append)
+    assert [(page.done, page.total, page.rows) for page in told] == [(0, 3, 0), (1, 3, 8), (2, 3, 5), (3, 3, 8)]
+
+
+def test_pages_keep_the_order_in_which_they_came(store: Warehouse, paged: Any, daily_rows: Rows) -> None:
+    update(store, paged(daily_rows(*JANUARY)), *JANUARY)
+    firsts = [b["stamp"][0].as_py().day for b in store.raw_batches("XYZ", DAILY)]
+    assert firsts == [22, 12, 2]
 
 
 class FailingSource:

@@ -45,6 +45,21 @@ def test_last_hour_ends_at_the_close_and_not_after_it(xnys: TradingCalendar) -> 
     assert closes(placed) == [at(2024, 7, 2, 19, 30), at(2024, 7, 2, 20, 0)]
 
 
+def test_hours_cut_on_the_clock_end_on_the_clock(xnys: TradingCalendar) -> None:
+    """As IB cuts them: 09:30 to 10:00, then whole hours, the last one cut at an early close."""
+    full = us(at(2024, 7, 2, 13, 30), at(2024, 7, 2, 14, 0), at(2024, 7, 2, 19, 0))
+    assert closes(place(full, "clock_open", Resolution.HOURLY, xnys)) == [
+        at(2024, 7, 2, 14, 0), at(2024, 7, 2, 15, 0), at(2024, 7, 2, 20, 0),
+    ]  # fmt: skip
+    assert closes(place(us(at(2024, 7, 3, 16, 30)), "clock_open", Resolution.HOURLY, xnys)) == [at(2024, 7, 3, 17, 0)]
+
+
+def test_the_clock_is_the_exchanges_own() -> None:
+    """Mumbai opens at 09:15, which is 03:45 UTC; its hours begin at half past in UTC."""
+    placed = place(us(at(2024, 7, 2, 3, 45)), "clock_open", Resolution.HOURLY, get_calendar("XBOM"))
+    assert closes(placed) == [at(2024, 7, 2, 4, 30)]
+
+
 def test_last_hour_ends_at_an_early_close(xnys: TradingCalendar) -> None:
     placed = place(us(at(2024, 7, 3, 16, 30)), "open", Resolution.HOURLY, xnys)
     assert closes(placed) == [at(2024, 7, 3, 17, 0)]

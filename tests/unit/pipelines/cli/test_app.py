@@ -1,9 +1,14 @@
 """What an error looks like to a person, and which exit code it has."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from pipelines.cli.app import build_app, run
 from warehouse.errors import InvalidRequestError
+from warehouse.ledger.records import AlarmRaised, Scope
+from warehouse.ledger.store import Ledger
 
 GRID = (
     "optimize --strategy strategies.sma_crossover.SMACrossover --symbols A --start 2020-01-01 --end 2020-02-01"
@@ -31,6 +36,14 @@ def _empty_project(tmp_path, monkeypatch):
         ),
         ("download --symbols AAPL --resolution weekly", "resolution: 'weekly' is not one of"),
         ("download --smybols AAPL", "--smybols"),
+        ("download --symbols AAPL --source yahoo", "yahoo"),
+        ("download --symbols AAPL --source files", "source: 'files' needs BARLOOM_FILES_SPEC"),
+        ("download --symbols AAPL --resolution 5s", "resolution: 5s bars are not downloaded, `barloom gateway record`"),
+        ("download --symbols AAPL A@ --source ib", "symbol: 'A@' must have a name before"),
+        ("gateway record --symbols A@", "symbol: 'A@' must have a name before"),
+        ("gateway record --symbols AAPL --minutes 0", "minutes: 0 is not above 0."),
+        ("gateway record --symbols AAPL --port 1", "127.0.0.1:1 cannot be reached"),
+        ("gateway record --symbols AAPL --port 4001", "port: 4001 is IB's port for live trading"),
         ("backtest --symbols AAPL", "--strategy, --symbols, --start and --end are needed"),
         ("backtest --experiment nothing", "experiment: 'nothing' has no file"),
         (
@@ -125,6 +138,24 @@ def test_help_names_every_command_with_a_summary(capsys):
 def test_sql_works_before_any_data_exists(capsys):
     assert run(["sql", "SELECT count(*) AS n FROM bars", "--json"]) == 0
     assert '"n": 0' in capsys.readouterr().out
+
+
+def test_sql_reads_the_ledger_that_the_settings_name(monkeypatch, capsys, tmp_path):
+    assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    with Ledger.open(tmp_path / "elsewhere.sqlite") as ledger:
+        ledger.append(Scope("sma", "DU1"), AlarmRaised(datetime(2024, 1, 5, tzinfo=UTC), "outage", "It is dark."))
+    monkeypatch.setenv("BARLOOM_LEDGER_URL", f"sqlite:///{tmp_path}/elsewhere.sqlite")
+    assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"text": "It is dark."}]
+
+
+def test_a_ledger_that_is_away_is_told_without_its_password(monkeypatch, capsys):
+    monkeypatch.setenv("BARLOOM_LEDGER_URL", "postgresql://anna:geheim@127.0.0.1:9/trading")
+    assert run(["sql", "FROM live_alarms"]) == 2
+    told = capsys.readouterr().err
+    assert "ledger: reading failed in postgresql://127.0.0.1:9/trading" in told
+    assert "geheim" not in told
 
 
 @pytest.mark.parametrize("line", ["mlflow", "mlflow sync", "backtest --experiment nothing --mlflow"])
