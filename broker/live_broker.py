@@ -46,7 +46,7 @@ from broker.ib.messages import (
 )
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
-from broker.live import takeover, tickets
+from broker.live import tickets
 from broker.live.booking import Booking, Commissions
 from broker.live.dispatch import Dispatch
 from broker.live.exits import Exits
@@ -277,20 +277,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             self._dispatch.take(live)
         else:
             self._refuse(order, reason)
-        return order
-
-    def take_over(self, order_ref: str, data: bt.feed.DataBase, owner: bt.Strategy) -> Order:
-        """An order of an earlier run that works at the broker, as one of this run's.
-
-        It counts as protective (`reduces_only`) where it is not a market order and its side reduces the position.
-        """
-        tracked, instrument = self.book.orders[order_ref], self._traded.instrument(data)
-        sign = 1 if tracked.ticket.action == "BUY" else -1
-        reduces = sign * self.book.position(instrument.con_id) < 0 and tracked.ticket.order_type != "MKT"
-        order = takeover.order_of(tracked, data, owner, reduces_only=reduces)
-        live = takeover.live_order(order, tracked, instrument)
-        self._register.add(live)
-        self._register.write(live, tracked.ticket.order_id)
         return order
 
     def _taken_up(self, order: Order) -> LiveOrder:

@@ -397,18 +397,9 @@ class _Desk:
     def _recall(self) -> None:
         """The strategy is warm: give it back what an earlier run of it knew, with the orders that still work."""
         strategy = self.cerebro.runningstrats[0]
-        working = {data: self._taken_over(data, strategy) for data in self.feeds}
+        working = self.broker.take_over(strategy)
         if self.before.variables and hasattr(strategy, "recall"):
             strategy.recall(self.before.variables, working)
-
-    def _taken_over(self, data: LiveFeed, strategy: bt.Strategy) -> list[bt.Order]:
-        mine = f"{self.plan.deployment}/"
-        con_id = data.p.contract.con_id
-        return [
-            self.broker.take_over(tracked.order_ref, data, strategy)
-            for tracked in self.broker.book.open_orders
-            if tracked.ours and tracked.contract.con_id == con_id and tracked.order_ref.startswith(mine)
-        ]
 
     def _remember(self, *, force: bool = False) -> None:
         strategies: Sequence[Any] = getattr(self.cerebro, "runningstrats", ())

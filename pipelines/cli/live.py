@@ -3,6 +3,7 @@
 Belongs here: commands and their screens. Does not belong here: what they do to a broker (see `broker`).
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -52,6 +53,8 @@ def start(
     from research.experiment import load_experiment
 
     settings = load_settings()
+    if not Path("workspace.yaml").exists():
+        raise SettingsError(f"workspace: there is no workspace.yaml in {Path.cwd()}; run this in a barloom folder.")
     if mode != settings.trading_mode:
         raise SettingsError(f"mode: {mode} is asked for, but IB_TRADING_MODE is {settings.trading_mode}.")
     path = _experiment_file(settings, experiment)
@@ -203,12 +206,15 @@ def _experiment_file(settings: Settings, experiment: str) -> Path:
 
 def _start_supervisor() -> None:
     """Switch the sensor on, as it is off until the first deployment is."""
-    place = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "pipelines.live_definitions"]
-    command = [sys.executable, "-m", "dagster", "sensor", "start", "live_supervisor", *place, "-l", "barloom_live"]
+    command = [
+        sys.executable, "-m", "dagster", "sensor", "start", "live_supervisor", "-w", "workspace.yaml",
+        "-l", "barloom_live",
+    ]  # fmt: skip
     ended = subprocess.run(  # noqa: S603 (our own command line)
-        command, capture_output=True, text=True, timeout=_SENSOR_SECONDS, check=False
-    )
-    if ended.returncode and "already" not in ended.stdout + ended.stderr:
+        command, capture_output=True, text=True, timeout=_SENSOR_SECONDS, check=False,
+        env={"DAGSTER_HOME": str(Path.cwd()), **os.environ},
+    )  # fmt: skip
+    if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise SettingsError(f"live_supervisor: Dagster could not start the sensor: {last}")
 
