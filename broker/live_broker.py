@@ -51,6 +51,7 @@ from broker.live.booking import Booking, Commissions
 from broker.live.dispatch import Dispatch
 from broker.live.exits import Exits
 from broker.live.fills import Fills
+from broker.live.inheritance import revived
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
 from broker.live.references import Reference
@@ -258,6 +259,25 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         order = kind(**who, **known)
         order.addinfo(**{name: value for name, value in terms.items() if name not in _TERMS})
         return self.submit(order)
+
+    def take_over(self, owner: bt.Strategy | None) -> dict[bt.feed.DataBase, tuple[Order, ...]]:
+        """Make the orders of earlier runs that still work a strategy's own, by feed; each is made so once.
+
+        For a strategy that goes on after a restart, once its feeds have bars. Orders of feeds without a bar are left as
+        they are.
+        """
+        taken: dict[bt.feed.DataBase, list[Order]] = {}
+        for tracked in self._register.foreign():
+            data = self._traded.fed(tracked.contract.con_id)
+            if tracked.ours and data is not None:
+                live = revived(tracked, self._traded.instrument(data), data, owner)
+                self._register.add(live)
+                self._register.write(live, tracked.ticket.order_id)
+                self._exits.inherit(live)
+                live.order.submit(self)
+                self._news.accept(live)
+                taken.setdefault(data, []).append(live.order)
+        return {data: tuple(orders) for data, orders in taken.items()}
 
     # ---------------------------------------------------------------- the one door
 

@@ -1,5 +1,6 @@
 """Orders from Backtrader through the session to a gateway and back, over TCP."""
 
+import json
 import random
 import time
 from contextlib import ExitStack
@@ -123,6 +124,11 @@ class Floor:
     def in_flight(self):
         """Whether something that was sent waits for the broker's word."""
         return any(order.state.value in {"SENT", "CANCEL_SENT"} for order in self.broker.book.open_orders)
+
+    def settled(self):
+        """Whether nothing that was sent waits for the broker's word, and nothing is not known."""
+        unsure = {"SENT", "CANCEL_SENT", "UNKNOWN"}
+        return self.ready() and not any(order.state.value in unsure for order in self.broker.book.open_orders)
 
     def ready(self):
         """Whether orders can be sent."""
@@ -927,6 +933,90 @@ def test_a_restored_book_goes_on_with_the_orders_and_positions_of_the_run_before
     floor.run(after)
 
 
+class Crossing(BaseStrategy):
+    """Long above the mean of three closes, flat below, with a stop."""
+
+    def indicators(self, data):
+        return {"mean": bt.ind.SMA(data.close, period=3)}
+
+    def decide(self, data):
+        if data.close[0] > self.ind[data].mean[0]:
+            self.enter_long(data, stop=data.close[0] - 0.5)
+        else:
+            self.leave(data)
+
+
+def test_orders_of_the_run_before_can_be_taken_over(live):
+    floor = live()
+
+    def before(trader, floor, _stage):
+        yield floor.bar()
+        yield from hold(trader, floor)
+        stop = trader.sell(size=10, exectype=bt.Order.Stop, price=80.0, reduces_only=True)
+        entry = trader.buy(size=7, exectype=bt.Order.StopLimit, price=130.0, plimit=131.0)
+        yield accepted(stop)
+        yield accepted(entry)
+
+    floor.run(before)
+    floor.reopen(floor.restored())
+
+    def after(trader, floor, _stage):
+        floor.step()
+        yield floor.bar()
+        taken = floor.broker.take_over(trader)
+        stop, entry = sorted(taken[trader.data], key=lambda order: order.isbuy())
+        assert (stop.exectype, stop.size, stop.created.price) == (bt.Order.Stop, -10, 80.0)
+        assert (entry.created.price, entry.created.pricelimit, entry.size) == (130.0, 131.0, 7)
+        assert (stop.info.get("reduces_only"), entry.info.get("reduces_only")) == (True, None)
+        assert floor.broker.take_over(trader) == {}
+        target = trader.sell(size=10, exectype=bt.Order.Limit, price=140.0, reduces_only=True)
+        yield accepted(target)
+        groups = [terms.oca_group for terms in floor.gateway_orders() if terms.side < 0]
+        assert len(groups) == 2
+        assert len(set(groups)) == 1
+        trader.cancel(entry)
+        yield over(entry)
+        assert trader.told(entry) == ["Accepted", "Canceled"]
+        assert floor.broker.modify(stop, price=81.0)
+        yield lambda: stop.created.price == 81.0
+
+    floor.run(after)
+
+
+def test_a_strategy_of_the_library_goes_on_after_a_restart(live):
+    floor = live()
+
+    def before(strategy, floor, _stage):
+        while strategy.stop_price(strategy.data) is None or not strategy.position.size:
+            yield floor.bar()
+            bars = len(strategy)
+            yield lambda bars=bars: len(strategy) > bars and floor.settled()
+            floor.step()
+            yield floor.settled
+        floor.memory = json.loads(json.dumps(strategy.memory()))
+
+    floor.run(before, strategy=Crossing)
+    floor.reopen(floor.restored())
+
+    def after(strategy, floor, _stage):
+        floor.step()
+        yield floor.bar()
+        yield lambda: floor.settled() and len(strategy) > 0
+        strategy.recall(floor.memory, floor.broker.take_over(strategy))
+        assert strategy.stop_price(strategy.data) is not None
+        for _ in range(4):
+            floor.step()
+            yield floor.bar()
+            bars = len(strategy)
+            yield lambda bars=bars: len(strategy) > bars and floor.settled()
+        working = [order for order in floor.broker.book.open_orders if order.ticket.order_type == "STP"]
+        held = strategy.position.size
+        assert [order.remaining for order in working] == ([held] if held else [])
+        assert floor.alarms() == []
+
+    floor.run(after, strategy=Crossing)
+
+
 def test_a_decision_that_is_made_again_after_a_restart_is_not_sent_twice(live):
     floor = live()
 
@@ -960,19 +1050,6 @@ def test_a_fill_between_two_runs_is_booked_once_by_the_second(live):
         assert floor.alarms() == []
 
     floor.run(after)
-
-
-class Crossing(BaseStrategy):
-    """Long above the mean of three closes, flat below, with a stop."""
-
-    def indicators(self, data):
-        return {"mean": bt.ind.SMA(data.close, period=3)}
-
-    def decide(self, data):
-        if data.close[0] > self.ind[data].mean[0]:
-            self.enter_long(data, stop=data.close[0] - 0.5)
-        else:
-            self.leave(data)
 
 
 def test_a_strategy_of_the_library_trades_live_as_it_is(live):
