@@ -67,3 +67,23 @@ class NoDataError(RequestRefusedError):
 
 class PacingError(RequestRefusedError):
     """IB says that it was asked too often; to be asked again after a pause."""
+
+
+class OrderBookError(BrokerError):
+    """The order book was told something that cannot be: a reference used twice, an order that it does not know."""
+
+
+class OrderTermsError(BrokerError):
+    """An order with terms that the broker does not take."""
+
+
+class SealedSettingError(BrokerError):
+    """A setting of a broker that belongs to the account, not to a strategy."""
+
+
+class LiveDataError(BrokerError):
+    """A live feed that cannot be fed as it was asked for."""
+
+
+class LiveRunError(BrokerError):
+    """Cerebro is run in a way in which live trading does not work."""

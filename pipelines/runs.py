@@ -83,7 +83,7 @@ class RunOutcome:
     """What one call did.
 
     `failures` maps a symbol or experiment to one sentence; `error` tells of a failure that belongs to none of them;
-    `progress` holds everything that was reported on the way, in order.
+    `progress` holds everything that was reported on the way, in order; `interrupted` is true after a Ctrl-C.
     """
 
     run_ids: tuple[str, ...]
@@ -91,6 +91,7 @@ class RunOutcome:
     failures: Mapping[str, str]
     progress: tuple[Progress, ...] = ()
     error: str | None = None
+    interrupted: bool = False
 
     def raise_for_failure(self) -> "RunOutcome":
         """Return self, or raise what went wrong.
@@ -409,6 +410,7 @@ class _Listener:
         self._progress: list[Progress] = []
         self._failures: dict[str, str] = {}
         self._errors: list[str] = []
+        self._interrupted = False
 
     def __call__(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -420,6 +422,7 @@ class _Listener:
             self._check(event.asset_check_evaluation_data)
         elif event.event_type in _FAILURES:
             self._errors.append(_failure_text(event))
+            self._interrupted |= _was_interrupted(event)
 
     def _partition(self, event: dg.DagsterEvent) -> None:
         progress = _progress_of(event)
@@ -439,7 +442,8 @@ class _Listener:
 
     def outcome(self, run_id: str, *, success: bool) -> RunOutcome:
         unexplained = None if success or self._failures else (self._errors[0] if self._errors else "The run failed.")
-        return RunOutcome((run_id,), success, dict(self._failures), tuple(self._progress), unexplained)
+        failures, progress = dict(self._failures), tuple(self._progress)
+        return RunOutcome((run_id,), success, failures, progress, unexplained, self._interrupted)
 
 
 _PARTITION_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
@@ -472,13 +476,22 @@ _FACT_NAMES = {"dagster/partition_row_count": "rows", "dagster/row_count": "rows
 
 
 def _failure_text(event: dg.DagsterEvent) -> str:
-    data = event.event_specific_data
-    error = getattr(data, "error", None)
+    if _was_interrupted(event):
+        return "Interrupted; what was finished is kept."
+    error = _first_cause(event)
+    return _OURS.sub("", error.message.strip() if error else event.message or "") or "The run failed."
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    error = _first_cause(event)
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+
+
+def _first_cause(event: dg.DagsterEvent) -> Any:  # noqa: ANN401 - Dagster exports no public name for it
+    error = getattr(event.event_specific_data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
-    if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-        return "Interrupted; what was finished is kept."
-    return _OURS.sub("", error.message.strip() if error else event.message or "") or "The run failed."
+    return error
 
 
 _OURS = re.compile(r"^(?:pipelines|research|strategies|broker|warehouse|risk)\.errors\.\w+: ")
@@ -493,4 +506,5 @@ def _joined(outcomes: Sequence[RunOutcome]) -> RunOutcome:
         failures={name: sentence for outcome in outcomes for name, sentence in outcome.failures.items()},
         progress=tuple(step for outcome in outcomes for step in outcome.progress),
         error=errors[0] if errors else None,
+        interrupted=any(outcome.interrupted for outcome in outcomes),
     )

@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import SettingsError
+from warehouse.ledger.place import LEDGER_FILE
 
 PREFIX = "BARLOOM_"
 OTHER_NAMES = {"trading_mode": "IB_TRADING_MODE"}
@@ -42,6 +43,10 @@ class Settings(BaseSettings):
     studies_dir: Path = Field(default=Path("experiments/studies"), description="Folder of study YAML files.")
     study_storage: SecretStr | None = Field(
         default=None, description="PostgreSQL URL where studies keep their trials; without it a journal file each."
+    )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL URL of the ledger of live trading; without it ledger.sqlite in the data folder.",
     )
     study_checks_file: Path | None = Field(
         default=None, description="YAML with the thresholds of the checks on studies."
@@ -86,6 +91,17 @@ class Settings(BaseSettings):
         default="paper", description="Whether orders may cost real money; an account that does not fit is refused."
     )
 
+    simulator_url: str = Field(
+        default="",
+        description="Control API of a simulated gateway; the days that it replays are traded by its clock.",
+    )
+    alert_urls: SecretStr | None = Field(
+        default=None, description="Where alarms go: addresses as apprise writes them, separated by spaces."
+    )
+    switch_url: SecretStr | None = Field(
+        default=None, description="A dead man's switch: fetched while trading is alive."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -105,6 +121,11 @@ class Settings(BaseSettings):
         if self.source == "lean" and self.lean_folder is None:
             raise ValueError("source: 'lean' needs BARLOOM_LEAN_FOLDER, the LEAN data folder")
         return self
+
+    @property
+    def ledger(self) -> str | Path:
+        """Where the ledger is: a file in the data folder, or a URL, which may hold a password."""
+        return self.data_dir / LEDGER_FILE if self.ledger_url is None else self.ledger_url.get_secret_value()
 
 
 def load_settings(project: Path = Path(), environ: Mapping[str, str] | None = None) -> Settings:

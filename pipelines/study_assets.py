@@ -102,6 +102,8 @@ def study_version(record: "StudyRecord") -> str:
 
 def study_facts(carried: "CarriedStudy") -> dict[str, Any]:
     """The best trial, how many there were, the course of values, and links."""
+    from research.overfitting import GRAVITY
+
     record = carried.record
     page, best = record.page, record.best
     values = record.trials["value"].drop_null().to_numpy()
@@ -119,7 +121,7 @@ def study_facts(carried: "CarriedStudy") -> dict[str, Any]:
     if best is not None:
         facts |= {"best": best["value"], "best_parameters": dg.MetadataValue.json(dict(best["params"]))}
     if page["assessment"]:
-        rows = page["assessment"]["findings"]
+        rows = sorted(page["assessment"]["findings"], key=lambda one: GRAVITY.index(one["severity"]))
         facts["findings"] = records_table(rows, ["severity", "check", "measured", "threshold", "sentence"])
     if (record.folder / "report.html").exists():
         facts["report"] = file_link(record.folder / "report.html")
@@ -233,11 +235,17 @@ def walk_forward_facts(record: "WalkForwardRecord", research: ResearchResource) 
     columns = ["window", "test_start", "test_end", "params", "searched", "tested", "efficiency", "reason"]
     return {
         "equity": sparkline(record.equity["equity"].to_numpy(), label="stitched equity", height=90),
-        "windows": records_table(record.windows.to_pylist()[:_SHOWN], columns),
+        "windows": records_table([_window(row, record) for row in record.windows.to_pylist()[:_SHOWN]], columns),
         "summary": figures_table(record.summary),
         "figures": figures_table(figures),
         "folder": file_link(walk_forward_folder(research.results, record.name)),
     }
+
+
+def _window(row: Mapping[str, Any], record: "WalkForwardRecord") -> dict[str, Any]:
+    """Of its parameters those that were searched; the others are the same in each window."""
+    found = json.loads(row["params"]) if row["params"] else {}
+    return {**row, "params": " ".join(f"{name}={found[name]}" for name in record.page["drift"] if name in found)}
 
 
 def study_assets() -> list[dg.AssetsDefinition]:

@@ -40,6 +40,7 @@ from research.overfitting import (
     superior_ability,
     unread_parameters,
 )
+from research.overfitting.surface import FEWEST
 from research.result import without_nan
 from research.study.records import StudyRecord, save_assessment
 
@@ -119,6 +120,7 @@ class _Measured:
     shape: Moments | Missing
     luck: float  # Sharpe ratio a session that the best of all trials ever would show without any edge
     variance: float  # of the trials' ratios a session
+    known: int  # trials that have such a ratio
     clusters: Clusters
     drawn: Mapping[str, Any]  # everything that needs chance, by name: a dataclass or Missing
     endured: Endurance
@@ -135,6 +137,7 @@ class _Measured:
             shape=moments(evidence.daily),
             luck=expected_maximum(material.tried_ever, variance),
             variance=variance,
+            known=len(known),
             clusters=cluster_trials(material.returns),
             drawn={
                 "overfitting": probability_of_overfitting(material.returns),
@@ -156,7 +159,7 @@ class _Measured:
         material, evidence, endured = self.material, self.material.evidence, self.endured
         not_positive = "the objective is not above zero, or was not measured there"
         return {
-            "parameters_read": float(len(unread_parameters(material.params, _outcomes(material)))),
+            "parameters_read": self._unread(),
             "trades": _known(evidence.figures.get("trades"), "closed trades were not counted"),
             "fees": _known(evidence.figures.get("fees_to_gross_profit"), "closed trades made no gross profit"),
             "probabilistic_sharpe_ratio": self._of_shape(probabilistic_sharpe),
@@ -188,7 +191,7 @@ class _Measured:
             "trials_with_returns": len(material.numbers),
             "trials_on_symbols": material.tried_ever,
             "effective_trials": self.clusters.count,
-            "expected_maximum_sharpe": self.luck * year,
+            "expected_maximum_sharpe": self.luck * year if self._knows_luck(material.tried_ever) else None,
             "probabilistic_sharpe_ratio": _number(self._of_shape(probabilistic_sharpe)),
             "deflated_sharpe_ratio": _number(self._deflated(material.tried_ever)),
             "deflated_sharpe_ratio_effective": _number(self._deflated_by_clusters()),
@@ -215,12 +218,25 @@ class _Measured:
         return self.shape if isinstance(self.shape, Missing) else formula(self.shape)
 
     def _deflated(self, trials: float) -> Figure:
+        if not self._knows_luck(trials):
+            return Missing("fewer than 2 trials have a Sharpe ratio, so the luck of having tried many is unknown")
         return self._of_shape(lambda shape: deflated_sharpe(shape, trials, self.variance))
+
+    def _knows_luck(self, trials: float) -> bool:
+        """Whether it can be told: one ratio of many has no variance, which is not the same as none."""
+        return trials <= 1 or self.known > 1
 
     def _deflated_by_clusters(self) -> Figure:
         """With the effective number of trials and the variance between their groups."""
         count, variance = self.clusters.count, self.clusters.variance
         return self._of_shape(lambda shape: deflated_sharpe(shape, count, variance))
+
+    def _unread(self) -> Figure:
+        outcomes = _outcomes(self.material)
+        traded = sum(one is not None for one in outcomes)
+        if traded < FEWEST:
+            return Missing(f"{traded} trials that traded are too few to tell what changes nothing")
+        return float(len(unread_parameters(self.material.params, outcomes)))
 
     def _track_record(self) -> Figure:
         needed = self._of_shape(minimum_track_record)
@@ -260,8 +276,8 @@ class _Measured:
 
 
 def _outcomes(material: Material) -> list[Hashable]:
-    """What each trial came to, to the last bit of its returns."""
-    return [row.tobytes() for row in material.returns]
+    """What each trial came to, to the last bit of its returns; None where it never had any."""
+    return [row.tobytes() if row.any() else None for row in material.returns]
 
 
 def _nan(values: Any) -> Any:  # noqa: ANN401 (arrays)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from research.engine import PreparedRun, prepare_run
 from research.errors import StudyError
+from research.metric_catalog import format_number
 from research.study.objective import Objective
 from research.study.records import RUNNING, StudyRecord, load_study, record_hold_out, save_page
 from research.study.space import SearchSpace
@@ -110,7 +111,7 @@ def _told(record: StudyRecord, *, first: bool) -> HoldOut:
     looked = datetime.fromisoformat(hold_out["looked_at"])
     metrics = dict(hold_out["metrics"])
     value, objective = metrics.get("objective"), record.specification.objectives[0]
-    shown = "has no value" if value is None else f"is {value:.4g}"
+    shown = "has no value" if value is None else f"is {format_number(value)}"
     when = "now, for the only time" if first else f"on {_day(hold_out['looked_at'])}, and is not looked at again"
     spent = untouched(record)
     sentence = f"The hold-out of {record.name} was looked at {when}: {objective} {shown} on it."

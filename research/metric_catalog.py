@@ -110,6 +110,14 @@ def format_metric(key: str, value: float | str | None) -> str:
     return _FORMATS[METRICS[key].unit if key in METRICS else Unit.RATIO](value)
 
 
+def format_number(value: float, digits: int = 4) -> str:
+    """So many significant digits, or all before the point of a larger number: `0.1235`, `123,456`.
+
+    Powers of ten hide how many trades there were.
+    """
+    return f"{value:,.0f}" if abs(value) >= 10.0**digits - 0.5 else f"{value:.{digits}g}"
+
+
 _FORMATS: Mapping[Unit, Callable[[float], str]] = {
     Unit.FRACTION: lambda v: f"{100 * v:z,.2f} %",
     Unit.RATIO: lambda v: f"{v:z,.2f}",

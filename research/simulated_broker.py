@@ -38,6 +38,7 @@ from research.delay import Delay
 from research.errors import ResearchError
 from research.recorder import FillRecord, OrderRecord, Recorder
 from risk.decision import Holding, OrderRequest, Portfolio, Verdict, WorkingOrder
+from risk.enforcement import must_cancel
 from risk.guard import RiskGuard
 from risk.states import HaltState
 
@@ -328,18 +329,17 @@ class SimulatedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     def _enforce(self, halt: HaltState) -> None:
         """Do what a halt state asks of working orders and positions."""
         if halt.severity >= HaltState.REDUCE_ONLY.severity and halt is not self._halt:
-            self._cancel_working(f"risk state {halt}", entries_only=halt is HaltState.REDUCE_ONLY)
+            self._cancel_working(halt)
         self._halt = halt
         if halt is HaltState.FLATTEN:
             self._flatten()
 
-    def _cancel_working(self, reason: str, *, entries_only: bool) -> None:
+    def _cancel_working(self, halt: HaltState) -> None:
         for record in list(self._live.values()):
-            held = self.positions[record.order.data].size
-            reduces = record.protective or (held * record.remaining < 0 and abs(record.remaining) <= abs(held))
-            if record.by_guard or (entries_only and reduces):
+            held, protective = self.positions[record.order.data].size, record.protective
+            if record.by_guard or not must_cancel(halt, held=held, remaining=record.remaining, protective=protective):
                 continue
-            record.reason = record.reason or reason
+            record.reason = record.reason or f"risk state {halt}"
             if not self.cancel(record.order):
                 self._drop(record.order, record.reason)
 

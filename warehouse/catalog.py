@@ -1,12 +1,13 @@
 """SQL over everything on disk: a DuckDB sandbox to query in, and a file of views for other clients.
 
 Belongs here: who may read what through SQL, and the published catalog file. Does not belong here: the
-views' SQL (see `warehouse.views`), writing bars or results.
+views' SQL (see `warehouse.views`), the ledger's (see `warehouse.ledger.live_views`), writing bars or results.
 
 The views read Parquet and JSON where they lie, so they are never stale, and hold typed columns before any
-file exists. `Catalog.query` is safe to offer to anybody who may read the project's data: it runs one reading
-statement in a DuckDB that can open files under the data and results folders only, symbolic links resolved,
-without network, extensions, environment or settings.
+file exists. The ledger's `live_*` tables are read when a statement names them; the published file has none of
+them, because a DuckDB cannot read a ledger by itself. `Catalog.query` is safe to offer to anybody who may read
+the project's data: it runs one reading statement in a DuckDB that can open files under the data and results
+folders only, symbolic links resolved, without network, extensions, environment or settings.
 """
 
 import json
@@ -15,15 +16,17 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import QueryError
-from warehouse.views import escape_glob, quote, view_definitions
+from warehouse.errors import LedgerError, QueryError
+from warehouse.ledger.live_views import LIVE_SCHEMAS, read_live_views
+from warehouse.ledger.place import LEDGER_FILE
+from warehouse.views import escape_glob, quote, unreadable, view_definitions
 
 CATALOG_FILE = "catalog.duckdb"
 
@@ -41,10 +44,17 @@ _CONFIG = {
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The SQL view of one data folder and one results folder; either may not exist yet."""
+    """The SQL view of one data folder, one results folder and one ledger; each may not exist yet.
+
+    Attributes:
+        data: the warehouse's folder.
+        results: the folder of backtests and studies.
+        ledger: its file or `postgresql://` URL; without it the file in the data folder.
+    """
 
     data: Path
     results: Path
+    ledger: str | Path | None = field(default=None, repr=False)  # an URL may hold a password
 
     def query(self, sql: str) -> pa.Table:
         """Answer one reading statement (SELECT, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN of one).
@@ -54,7 +64,7 @@ class Catalog:
         Raises:
             QueryError: the SQL is not valid, not a single reading statement, or reaches outside the folders.
         """
-        with _sandbox(self) as connection:
+        with _sandbox(self, sql) as connection:
             _require_reading(connection, sql)
             try:
                 return connection.sql(sql).to_arrow_table()
@@ -88,7 +98,7 @@ class Catalog:
 
 
 @contextmanager
-def _sandbox(catalog: Catalog) -> Iterator[duckdb.DuckDBPyConnection]:
+def _sandbox(catalog: Catalog, sql: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB that reads the catalog's folders and nothing else, and whose settings are locked."""
     with duckdb.connect(config=dict(_CONFIG)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -97,6 +107,7 @@ def _sandbox(catalog: Catalog) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         _create_views(connection, catalog, live=True)
+        _add_live_views(connection, catalog, sql.lower())
         yield connection
 
 
@@ -157,6 +168,23 @@ def _create_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog, *, li
             connection.execute(f"CREATE VIEW {name} AS {select}")
         except duckdb.Error as error:
             connection.execute(f"CREATE VIEW {name} AS SELECT error({quote(_one_sentence(error))}) AS unreadable")
+
+
+def _add_live_views(connection: duckdb.DuckDBPyConnection, catalog: Catalog, sql: str) -> None:
+    """The ledger's tables that the statement names; the others, and those that cannot be read, say so when queried."""
+    ledger = catalog.data / LEDGER_FILE if catalog.ledger is None else catalog.ledger
+    named = [name for name in LIVE_SCHEMAS if name in sql]
+    tables, why = {}, "live_* tables are read where the statement holds their plain names."
+    if named:
+        try:
+            tables = read_live_views(ledger, named)
+        except LedgerError as error:
+            why = str(error)
+    for name, schema in LIVE_SCHEMAS.items():
+        if name in tables:
+            connection.register(name, tables[name])
+        else:
+            connection.execute(f"CREATE VIEW {name} AS {unreadable(schema, why)}")
 
 
 def _one_sentence(error: duckdb.Error) -> str:

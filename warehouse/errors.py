@@ -38,3 +38,19 @@ class CorruptFileError(WarehouseError):
 
 class QueryError(WarehouseError):
     """SQL that is not allowed or not valid."""
+
+
+class LedgerError(WarehouseError):
+    """The ledger cannot be opened, read or written; what was to be written is to be taken for not written."""
+
+
+class LedgerSchemaError(LedgerError):
+    """The ledger was made by another version of barloom, whose tables this one does not know."""
+
+
+class AlreadyRecordedError(LedgerError):
+    """What may be recorded once is there already: an order reference, an execution, an answer to a command."""
+
+
+class AccountLockedError(LedgerError):
+    """Another process holds the account."""

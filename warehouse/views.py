@@ -289,6 +289,12 @@ def _nothing(columns: Mapping[str, str]) -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
 
+def unreadable(schema: pa.Schema, why: str) -> str:
+    """Typed columns, and an error instead of rows."""
+    columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in schema)
+    return f"SELECT {columns} WHERE error({quote(why)})::BOOLEAN"
+
+
 def quote(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

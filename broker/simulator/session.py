@@ -7,6 +7,7 @@ Belongs here: sending and receiving, what is peculiar to one connection. Does no
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -101,7 +102,8 @@ class Session:
             self._write(b"".join(self._pieces) + bytes(self._buffer))
             if self._writer.can_write_eof() and not self._writer.is_closing():
                 self._ended = True
-                self._writer.write_eof()
+                with suppress(OSError):  # the client has reset the connection, which asyncio does not know yet
+                    self._writer.write_eof()
                 asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._writer.close)
             else:
                 self._writer.close()

@@ -3,7 +3,7 @@
 Belongs here: the list of commands, exit codes, `--debug`. Does not belong here: what a command does.
 
 Exit codes: 0 the work was done; 1 the answer is "no" (a quality ERROR, a failed run, a difference); 2 the request
-was wrong, said in one sentence.
+was wrong, said in one sentence; 130 a Ctrl-C ended it.
 """
 
 import sys
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from broker.errors import BrokerError
+from pipelines.cli.runs import INTERRUPTED
 from pipelines.errors import PipelineError
 from research.errors import ResearchError
 from risk.errors import RiskError
@@ -46,7 +47,10 @@ _COMMANDS = {
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtests and the best trials of studies."),
     "mlflow": ("tracking:mlflow", "Open the MLflow UI of this folder; `mlflow sync` sends what waits in the outbox."),
     "gateway": ("gateway:gateway", "Gateways to Interactive Brokers: `check` asks one, `simulate` starts one."),
-    "live": ("live:live", "Trading, and stopping it: `emergency-stop` closes everything."),
+    "live": (
+        "live:live",
+        "Trade an experiment by itself, look at it, stop it: `start`, `status`, `stop`, `emergency-stop`.",
+    ),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
 }
@@ -91,7 +95,7 @@ def run(tokens: Sequence[str], *, debug: bool = False) -> int:
         return _complain(f"{error.filename or 'system'}: {error.strerror or error}.", error, debug=debug)
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     return int(code or 0)
 
 

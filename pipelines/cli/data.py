@@ -141,7 +141,9 @@ def sql(
     """Ask the warehouse a question in SQL, read-only.
 
     Views: `bars`, `bars_unadjusted`, `raw_bars`, `corporate_actions`, `quarantine`, `revisions`, `quality`,
-    `quality_findings`, `backtests`, `equity`, `orders`, `fills`, `trades`, `studies`, `trials`.
+    `quality_findings`, `backtests`, `equity`, `orders`, `fills`, `trades`, `studies`, `trials`; of live trading
+    `live_deployments`, `live_sessions`, `live_intents`, `live_orders`, `live_fills`, `live_positions`, `live_cash`,
+    `live_equity`, `live_risk_events`, `live_commands`, `live_alarms`, `live_heartbeats`.
 
     Args:
         query: One SELECT (or WITH, DESCRIBE, SHOW, EXPLAIN) statement.
@@ -151,7 +153,7 @@ def sql(
     from warehouse.catalog import Catalog
 
     settings = load_settings()
-    catalog = Catalog(settings.data_dir, settings.results_dir)
+    catalog = Catalog(settings.data_dir, settings.results_dir, settings.ledger)
     table = catalog.query(query)
     publish_catalog(settings)
     if as_csv:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pipelines.cli.pages import PageCount
     from pipelines.runs import OnProgress, RunOutcome
 
+INTERRUPTED = 130
+"""Exit code after a Ctrl-C, as shells have it."""
+
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator["OnProgress"]:
@@ -79,6 +82,8 @@ def report_failures(outcome: "RunOutcome") -> int:
         sys.stderr.write(f"{name}: {sentence}\n")
     if outcome.error:
         sys.stderr.write(f"{outcome.error}\n")
+    if outcome.interrupted:
+        return INTERRUPTED
     sys.stderr.write(f"run {', '.join(run[:8] for run in outcome.run_ids)} failed; `barloom ui` shows its log.\n")
     return 1
 

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 
 from pipelines.cli.backtests import download_missing
 from pipelines.cli.data import publish_catalog
-from pipelines.cli.runs import report_failures
+from pipelines.cli.runs import INTERRUPTED, report_failures
 from pipelines.cli.study_options import StudyOptions
 from pipelines.cli.study_tables import (
     print_batch,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pipelines.runs import RunOutcome
     from research.study import StudyRecord, StudySpecification
 
-INTERRUPTED = 130
 _Flag = Parameter(negative="")
 
 study_app = App(name="study", help="Show, resume or stop a study.")
@@ -355,10 +354,13 @@ def walkforward(
         check_study(specification)
     name = record_study(specification, settings)
     with open_instance() as instance:
-        if download_missing(instance, [specification.experiment], settings):
-            return 1
+        code = download_missing(instance, [specification.experiment], settings)
+        if code:
+            return code
         with watching({name: walk_forward_folder(settings.results_dir, name)}):
             outcome = materialize_walk_forward(instance, name, config={**given, "workers": workers or 0})
+    if outcome.interrupted:
+        sys.stderr.write(f"{name}: stopped; the same command goes on.\n")
     if not outcome.success:
         return report_failures(outcome)
     print_walk_forward(load_walk_forward(settings.results_dir, name))
@@ -431,5 +433,7 @@ def _watch(bars: "Bars", tasks: Mapping[str, Any], folders: Mapping[str, Path], 
 
 
 def _told(best: float | None, left: float | None) -> str:
-    value = "" if best is None else f"best {best:.4g}"
+    from research.metric_catalog import format_number
+
+    value = "" if best is None else f"best {format_number(best)}"
     return f"{value}  {left:.0f} s left" if left else value

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from research.walkforward.files import WalkForwardRecord
 
 _STITCHED = ("total_return", "annual_return", "sharpe_ratio", "max_drawdown")
-_GRAVITY = ("error", "unknown", "warn", "pass")
 _BESIDE = ("total_return", "sharpe_ratio", "max_drawdown", "trades", "fees")
 
 
@@ -43,10 +42,13 @@ def print_study(record: "StudyRecord", *, top: int) -> None:
 
 def print_studies(records: Sequence["StudyRecord"]) -> None:
     """A line a study."""
+    from research.metric_catalog import format_number
+
     rows = [
         [
             record.name, record.state, record.page["trials_run"], " ".join(record.specification.experiment.symbols),
-            " ".join(record.specification.objectives), None if record.best is None else f"{record.best['value']:.4g}",
+            " ".join(record.specification.objectives),
+            None if record.best is None else format_number(record.best["value"]),
         ]
         for record in records
     ]  # fmt: skip
@@ -151,12 +153,14 @@ def _varied(params: str | None, names: Mapping[str, Any]) -> str:
 
 
 def _figure(value: object) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    from research.metric_catalog import UNKNOWN, format_number
+
+    return UNKNOWN if value is None else format_number(value) if isinstance(value, float) else str(value)
 
 
 def _counts(page: Mapping[str, Any]) -> str:
     told = [f"{count:,} {state}" for state, count in page["counts"].items() if count]
-    engines = " and ".join(sorted(page["engines"]))
+    engines = " and ".join(sorted(page["engines"])) or "nothing yet"
     forbidden = sum(page["forbidden"].values())
     refused = f", {forbidden:,} left out by constraints" if forbidden else ""
     return f"{', '.join(told) or 'no trial'} ({page['sampler']} on {engines}){refused}, {page['seconds']:.1f} s"
@@ -167,7 +171,7 @@ def _print_best(record: "StudyRecord", top: int) -> None:
 
     ranked = _ranked(record)[:top]
     if not ranked:
-        say("No trial has a value.")
+        say(_without_table(record))
         return
     varied = list(json.loads(ranked[0]["params"]))
     objectives = record.specification.objectives
@@ -180,6 +184,15 @@ def _print_best(record: "StudyRecord", top: int) -> None:
         rows.append([place, trial["number"], *(params.get(name) for name in varied), *values, *figures])
     columns = ["rank", "trial", *varied, *objectives, *(METRICS[name].label for name in beside)]
     print_rows(columns, rows)
+
+
+def _without_table(record: "StudyRecord") -> str:
+    """The table of trials is written when a run of the study ends; until then its page knows the best one."""
+    best = record.best
+    if best is None:
+        return "No trial has a value."
+    found = " ".join(f"{name}={value}" for name, value in best["params"].items())
+    return f"Best so far: {best['value']:.6g}, trial {best['number']} ({found})."
 
 
 def _ranked(record: "StudyRecord") -> list[dict[str, Any]]:
@@ -204,6 +217,8 @@ def _hold_out(hold_out: Mapping[str, Any] | None) -> str:
 def _print_findings(assessment: Mapping[str, Any] | None) -> None:
     if not assessment:
         return
-    gravest = sorted(assessment["findings"], key=lambda one: _GRAVITY.index(one["severity"]))
+    from research.overfitting import GRAVITY
+
+    gravest = sorted(assessment["findings"], key=lambda one: GRAVITY.index(one["severity"]))
     rows = [[one["severity"], one["check"], one["sentence"]] for one in gravest]
     print_rows(["", "check", "what it means"], rows)

@@ -19,10 +19,11 @@ from research.overfitting.sharpe import (
     sharpe_ratios,
 )
 from research.overfitting.surface import Drift, Plateau, drift, plateau, unread_parameters
-from research.overfitting.verdict import CHECKS, Finding, Limits, Severity, Thresholds, judge, load_thresholds
+from research.overfitting.verdict import CHECKS, GRAVITY, Finding, Limits, Severity, Thresholds, judge, load_thresholds
 
 __all__ = [
     "CHECKS",
+    "GRAVITY",
     "Band",
     "Clusters",
     "Drift",

@@ -11,14 +11,16 @@ import numpy.typing as npt
 
 from research.overfitting.sharpe import Floats
 
-_FLAT = 1e-30
+_FLAT = 1e-12
 
 
 def block_length(series: Floats) -> float:
     """Expected length of blocks for the mean of a series, at least 1 and at most a third of it."""
     count = len(series)
+    if count < 8:
+        return 1.0
     centred = series - series.mean()
-    if count < 8 or float(centred @ centred) < _FLAT:
+    if float(np.abs(centred).max()) <= _FLAT * float(np.abs(series).max()):
         return 1.0
     reach = max(5, int(np.ceil(np.sqrt(np.log10(count)))))
     most = int(np.ceil(np.sqrt(count))) + reach
@@ -27,12 +29,13 @@ def block_length(series: Floats) -> float:
     lags = _bandwidth(correlations, 2.0 * np.sqrt(np.log10(count) / count), reach)
     at = np.arange(1, lags + 1)
     weights = np.minimum(1.0, 2.0 * (1.0 - at / lags)) if lags > 1 else np.array([1.0])
-    spectrum = covariances[0] + 2.0 * float(weights @ covariances[1 : lags + 1])
-    slope = 2.0 * float((weights * at) @ covariances[1 : lags + 1])
-    if spectrum**2 < _FLAT:
-        return 1.0
-    length = (2.0 * slope**2 / (2.0 * spectrum**2)) ** (1.0 / 3.0) * count ** (1.0 / 3.0)
-    return float(min(max(length, 1.0), np.ceil(min(3.0 * np.sqrt(count), count / 3.0))))
+    # of correlations instead of covariances: only their quotient counts, and it then knows no scale
+    spectrum = 1.0 + 2.0 * float(weights @ correlations[1 : lags + 1])
+    slope = 2.0 * float((weights * at) @ correlations[1 : lags + 1])
+    longest = float(np.ceil(min(3.0 * np.sqrt(count), count / 3.0)))
+    if abs(spectrum) < _FLAT:
+        return longest
+    return float(min(max((slope / spectrum) ** 2 * count, 1.0) ** (1.0 / 3.0), longest))
 
 
 def _bandwidth(correlations: Floats, bound: float, reach: int) -> int:

@@ -11,10 +11,13 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting.sharpe import Floats
+from research.overfitting.trials import checked_trials
 
 _FLAT = 1e-24
+_EQUAL = 1e-12
 _CHUNK = 1024
 _MOST_TRIALS = 1000
 
@@ -45,15 +48,19 @@ def probability_of_overfitting(returns: Floats, parts: int = 16) -> Overfitting 
     """Cut history into parts and try every half of them against the other half.
 
     Trials that are equal share their mean rank, so a set of equal trials gives logits of 0, which count half: nothing
-    is known. Of more than a thousand trials the best and evenly spaced others take part.
+    is known. Where several are best on one half, the mean of their ratios on the other is ranked, so that the order
+    of the trials does not matter. Of more than a thousand trials the best and evenly spaced others take part.
 
     Args:
-        returns: trials x periods, simple.
+        returns: trials x periods, simple; the oldest periods that do not fill a part are left out.
         parts: an even number; 16 gives 12,870 splits.
+
+    Raises:
+        StatisticsError: returns are no matrix of numbers, or parts are odd.
     """
     if parts < 2 or parts % 2:
-        raise ValueError(f"parts: {parts} must be an even number, at least 2.")
-    varying = returns[np.std(returns, axis=1) > 1e-12]
+        raise StatisticsError(f"parts: {parts} must be an even number, at least 2.")
+    varying = checked_trials(returns)[np.std(returns, axis=1) > 1e-12]
     count, periods = varying.shape
     if count < 2:
         return Missing("fewer than 2 trials whose returns vary")
@@ -94,13 +101,13 @@ def _split(sums: Floats, squares: Floats, halves: Floats, length: int) -> tuple[
     size = length * halves.shape[1] // 2
     inside = _ratios(halves @ sums.T, halves @ squares.T, size)
     outside = _ratios((1.0 - halves) @ sums.T, (1.0 - halves) @ squares.T, size)
-    best = inside.argmax(axis=1)
-    rows = np.arange(len(halves))
-    reached = outside[rows, best][:, None]
-    below = (outside < reached - 1e-12).sum(axis=1)
-    equal = (np.abs(outside - reached) <= 1e-12).sum(axis=1)
-    rank = below + (equal + 1.0) / 2.0
-    return rank / (outside.shape[1] + 1.0), inside[rows, best], outside[rows, best]
+    best = inside.max(axis=1)
+    winners = inside >= best[:, None] - _EQUAL
+    reached = np.einsum("ij,ij->i", winners, outside) / winners.sum(axis=1)
+    below = (outside < reached[:, None] - _EQUAL).sum(axis=1)
+    above = (outside > reached[:, None] + _EQUAL).sum(axis=1)
+    rank = (below + outside.shape[1] - above + 1.0) / 2.0
+    return rank / (outside.shape[1] + 1.0), best, reached
 
 
 def _ratios(sums: Floats, squares: Floats, size: int) -> Floats:

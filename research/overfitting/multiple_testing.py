@@ -61,7 +61,7 @@ def superior_ability(
     count, periods = excess.shape
     if not count or periods < 30:
         return Missing("no trial's returns vary" if periods >= 30 else f"{periods} daily returns are too few")
-    block = block_length(excess[int(excess.mean(axis=1).argmax())])
+    block = block_length(excess[int((excess.mean(axis=1) / excess.std(axis=1)).argmax())])
     counts = _counts(periods, block, checked_samples(samples), np.random.default_rng(seed))
     parts = [_part(chunk, counts, block) for chunk in in_chunks(excess)]
     # of all trials the best is the best of the parts' best

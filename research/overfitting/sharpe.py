@@ -14,6 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from research.errors import StatisticsError
 from research.measured import Figure, Missing
 
 Floats = npt.NDArray[np.float64]
@@ -41,9 +42,13 @@ class Moments:
 def moments(returns: Floats) -> Moments | Missing:
     """Of simple returns a period: sample deviation in the ratio, population moments elsewhere, as in the paper."""
     count = len(returns)
-    spread = float(np.std(returns, ddof=1)) if count > 1 else 0.0
+    if count < 2:
+        return Missing("fewer than 2 daily returns")
+    if not np.isfinite(returns).all():
+        return Missing("a daily return is no number: equity fell to 0 or was not measured")
+    spread = float(np.std(returns, ddof=1))
     if spread < _FLAT:
-        return Missing("fewer than 2 daily returns" if count < 2 else "daily returns do not vary")
+        return Missing("daily returns do not vary")
     centred = (returns - np.mean(returns)) / np.std(returns)
     return Moments(float(np.mean(returns)) / spread, float(np.mean(centred**3)), float(np.mean(centred**4)), count)
 
@@ -60,7 +65,13 @@ def probabilistic_sharpe(of: Moments, threshold: float = 0.0) -> Figure:
 
 
 def minimum_track_record(of: Moments, threshold: float = 0.0, confidence: float = 0.95) -> Figure:
-    """Periods after which a ratio like this would be above `threshold` with that confidence (2012, equation 11)."""
+    """Periods after which a ratio like this would be above `threshold` with that confidence (2012, equation 11).
+
+    Raises:
+        StatisticsError: the confidence is not between 0 and 1.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise StatisticsError(f"confidence: {confidence} must be above 0 and below 1.")
     if of.sharpe <= threshold:
         return Missing("the ratio is not above the threshold, so no track record is long enough")
     if of.variance <= 0.0:
@@ -76,10 +87,15 @@ def expected_maximum(trials: float, variance: float) -> float:
             which is for many, falls below the 0 of a single one.
         variance: of the ratios across trials, a period.
 
+    Raises:
+        StatisticsError: one of them is no number, or the variance is negative.
+
     >>> round(expected_maximum(100, 0.5 / 250), 7)
     0.113172
     """
-    if trials <= 1.0 or variance <= 0.0:
+    if not (math.isfinite(trials) and math.isfinite(variance) and variance >= 0.0):
+        raise StatisticsError(f"trials, variance: {trials} and {variance} must be numbers, the variance not below 0.")
+    if trials <= 1.0:
         return 0.0
     # the lower tail, turned round: 1 - 1 / trials is rounded to 1 where trials are very many
     above = -(1.0 - _EULER) * _NORMAL.inv_cdf(1.0 / trials) - _EULER * _NORMAL.inv_cdf(1.0 / (trials * math.e))

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting.sharpe import Floats
 
 _KEEPS = 0.7
+FEWEST = 5
+"""Trials that must have traded before it can be told which parameters change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,11 @@ def plateau(
 ) -> Plateau | Missing:
     """The best point against its nearest neighbours.
 
-    Distance is counted in steps: of numbers, the places between them in the sorted values that were tried, over the
-    number of those values; of anything else, 0 or 1. The neighbours are the nearest points in that measure, at most
-    `most`, and none farther than twice the nearest one.
+    Distance is counted in steps: of numbers, the places between them in the sorted values that were tried, so that the
+    axes of a grid weigh the same however fine they are; of anything else, and between being active and not, 0 or 1.
+    Where nearly every trial has its own value (random search), a step is what an even grid of as many trials would
+    have. The neighbours are the nearest points, at most `most` and those as far as the last of them, within two steps
+    or, where none is, within twice the distance of the nearest one.
 
     Args:
         points: parameters of each trial; one that is absent was not active.
@@ -56,30 +61,39 @@ def plateau(
     distance = _distances(points, best)
     distance[~np.isfinite(values)] = np.inf
     distance[best] = np.inf
-    near = np.argsort(distance, kind="stable")[:most]
-    near = near[np.isfinite(distance[near])]
-    if len(near) < 2:
+    known = np.sort(distance[np.isfinite(distance)])
+    if len(known) < 2:
         return Missing("fewer than 2 neighbours have a value")
-    near = near[distance[near] <= max(2.0 * distance[near[0]], 1e-9)]
-    around = values[near]
+    # those as far as the last of them too, so that the order of the trials does not matter
+    farthest = min(2.0 * max(known[0], 1.0), known[:most][-1]) + 1e-9
+    around = values[distance <= farthest]
     parts = around / top if higher else top / np.maximum(around, 1e-12)
-    return Plateau(float(np.median(parts)), float(np.mean(parts >= _KEEPS)), float(parts.min()), len(near))
+    return Plateau(float(np.median(parts)), float(np.mean(parts >= _KEEPS)), float(parts.min()), len(around))
 
 
 def _distances(points: Sequence[Mapping[str, Any]], best: int) -> Floats:
     names = list(dict.fromkeys(name for point in points for name in point))
-    total = np.zeros(len(points))
-    for name in names:
-        column = [point.get(name) for point in points]
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
-        if numeric:
-            levels = np.unique(np.array(column, dtype=float))
-            places = np.searchsorted(levels, np.array(column, dtype=float)) / max(len(levels) - 1, 1)
-            total += (places - places[best]) ** 2
-        else:
-            total += np.array([float(value != column[best]) for value in column])
-    distances: Floats = np.sqrt(total)
+    columns = [[point.get(name) for point in points] for name in names]
+    varied = [column for column in columns if any(value != column[best] for value in column)]
+    even = len(points) ** (1.0 / max(len(varied), 1))
+    distances: Floats = np.sqrt(sum((_steps(column, best, even) ** 2 for column in varied), np.zeros(len(points))))
     return distances
+
+
+def _steps(column: Sequence[Any], best: int, even: float) -> Floats:
+    """Steps of one parameter between each trial and the best one; `even` values a parameter make an even grid."""
+    present = [value for value in column if value is not None]
+    if column[best] is None or not all(_is_number(value) for value in present):
+        return np.array([float(value != column[best]) for value in column])
+    levels = np.unique(np.array(present, dtype=float))
+    step = 1.0 if 2 * len(levels) <= len(column) else min(1.0, even / len(levels))
+    home = int(np.searchsorted(levels, float(column[best])))
+    places = np.searchsorted(levels, [column[best] if value is None else float(value) for value in column])
+    return np.where([value is None for value in column], 1.0, step * np.abs(places - home))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +131,7 @@ def drift(folds: Sequence[Mapping[str, Any]]) -> dict[str, Drift]:
 
 
 def _change(before: object, after: object) -> float:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after))
-    if not numbers:
+    if not (_is_number(before) and _is_number(after)):
         return float(before != after)
     one, other = float(before), float(after)  # type: ignore[arg-type]
     largest = max(abs(one), abs(other))
@@ -126,7 +139,7 @@ def _change(before: object, after: object) -> float:
 
 
 def unread_parameters(
-    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = 5, pairs: int = 2
+    points: Sequence[Mapping[str, Any]], outcomes: Sequence[Hashable], *, fewest: int = FEWEST, pairs: int = 2
 ) -> list[str]:
     """Parameters that were varied and demonstrably changed nothing.
 
@@ -135,10 +148,18 @@ def unread_parameters(
 
     Args:
         points: parameters of each trial; one that is absent was not active.
-        outcomes: what each trial came to, comparable: figures, or a hash of its returns.
-        fewest: trials before anything is said.
+        outcomes: what each trial came to, comparable: figures, or a hash of its returns. None where that proves
+            nothing, because it did not trade or has no value.
+        fewest: trials that prove something before anything is said.
         pairs: pairs that it takes to name one parameter.
+
+    Raises:
+        StatisticsError: points and outcomes are not of the same trials.
     """
+    if len(points) != len(outcomes):
+        raise StatisticsError(f"outcomes: {len(outcomes)} are not those of {len(points)} points.")
+    told = [row for row, outcome in enumerate(outcomes) if outcome is not None]
+    points, outcomes = [points[row] for row in told], [outcomes[row] for row in told]
     if len(points) < fewest:
         return []
     names = dict.fromkeys(name for point in points for name in point)

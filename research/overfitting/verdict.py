@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from research.errors import StudyError
 from research.measured import Figure, Missing
+from research.metric_catalog import format_number
 
 
 class Severity(StrEnum):
@@ -29,6 +30,10 @@ class Severity(StrEnum):
     WARN = "warn"
     ERROR = "error"
     UNKNOWN = "unknown"
+
+
+GRAVITY = (Severity.ERROR, Severity.UNKNOWN, Severity.WARN, Severity.PASS)
+"""The order in which findings are shown."""
 
 
 class Limits(BaseModel):
@@ -240,14 +245,14 @@ def _unknown(figure: Figure) -> str:
 
 
 def _said(check: Check, text: str, value: float, limit: float | None) -> str:
-    shown = [_percent(number) if check.percent else f"{number:.4g}" for number in (value, limit or 0.0)]
+    shown = [_percent(number) if check.percent else format_number(number) for number in (value, limit or 0.0)]
     return text.format(value=shown[0], limit=shown[1])
 
 
 def _percent(value: float) -> str:
     if 0.9995 <= value < 1.0:
         return "over 99.9 %"
-    return f"{100.0 * value:.3g} %"
+    return f"{format_number(100.0 * value, 3)} %"
 
 
 def load_thresholds(path: Path) -> Thresholds:

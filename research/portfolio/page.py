@@ -154,8 +154,14 @@ def _two_lines(portfolio: Portfolio) -> list[str]:
 
 
 def _growth_axis(levels: np.ndarray) -> dict[str, Any]:
-    """A logarithmic scale where the curve's top is several times its bottom: equal growth is then equally steep."""
-    return {"type": "log", "dtick": "D2"} if levels.max() > 3.0 * levels.min() > 0.0 else {}
+    """A logarithmic scale where the curve's top is several times its bottom: equal growth is then equally steep.
+
+    Plotly would label 0.5 and 5 and 50 all as 5.
+    """
+    if not levels.max() > 3.0 * levels.min() > 0.0:
+        return {}
+    ticks = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,g}" for tick in ticks]}
 
 
 _DIVERGING = [[0.0, "#d1495b"], [0.5, "#ffffff"], [1.0, "#2b6cb0"]]

@@ -67,6 +67,7 @@ class Coordinator:
         self.sampler = sampler or sampler_for(self.space, specification, compiled=self.evaluator.compiled)
         self._source = source_for(self.space, specification, self.sampler, self.directions)
         self._trials: dict[int, StudyTrial] = {}
+        self._under_way: dict[int, StudyTrial] = {}
         self._known: set[str] = set()
         self._elsewhere: dict[int, Point] = {}
         self._numbers = 0
@@ -87,8 +88,8 @@ class Coordinator:
 
     @property
     def trials(self) -> list[StudyTrial]:
-        """Trials that ended, by number."""
-        return in_order(list(self._trials.values()))
+        """Trials that ended, by number; those of the batch that is under way are among them."""
+        return in_order(list({**self._under_way, **self._trials}.values()))
 
     def job(self, digest: str) -> Job:
         """What workers must know; `digest` names the bars."""
@@ -193,7 +194,7 @@ class Coordinator:
             dispatcher: runs them, this process when there is none.
             kept: of the same batches, finished by an earlier run.
         """
-        found = {claim.number: claim.trial for claim in kept if claim.trial is not None}
+        found = self._under_way = {claim.number: claim.trial for claim in kept if claim.trial is not None}
         waiting: list[StudyTrial] = []
         flushed = time.monotonic()
         batches = {claim.number: claim.batch for claim in claims}
@@ -206,7 +207,7 @@ class Coordinator:
                 if time.monotonic() - flushed > _FLUSH_SECONDS:
                     store.finish(waiting)
                     waiting, flushed = [], time.monotonic()
-                self._tell_progress(also=found)
+                self._tell_progress()
         finally:
             store.finish(waiting)
         for claim in sorted([*claims, *kept], key=lambda one: one.number):
@@ -297,13 +298,13 @@ class Coordinator:
         if sentence is not None:
             raise StudyError(f"{self._specification.name}: {sentence}")
 
-    def _tell_progress(self, *, also: "dict[int, StudyTrial] | None" = None, at_once: bool = False) -> None:
+    def _tell_progress(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
         if self._progress is None or (not at_once and now - self._last_told < _TOLD_SECONDS):
             return
         self._last_told = now
-        trials = {**self._trials, **(also or {})}
-        best = next(iter(ranked(list(trials.values()), self._better)), None)
+        trials = self.trials
+        best = next(iter(ranked(trials, self._better)), None)
         done, seconds = len(trials), now - self._began
         ran = done - self._done_before
         left = seconds / ran * (self.total - done) if ran > 0 else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from html import escape
 from typing import Any
 
-from research.metric_catalog import METRICS, UNKNOWN, format_metric
+from research.metric_catalog import METRICS, UNKNOWN, format_metric, format_number
 from research.plotly_page import alerts, beside, cards, header, page_html, plot_card, table_card, text_card
 from research.study import report_figures as draw
 from research.study.importance import FEWEST_TRIALS, importances, two_most
@@ -362,7 +362,10 @@ def _trials(view: StudyView) -> str:
 
 
 def _provenance(view: StudyView) -> str:
-    rows = [(name, NOT_MEASURED if value is None else value) for name, value in view.provenance.items()]
+    rows = [
+        (name, _number(value) if value is None or isinstance(value, float) else value)
+        for name, value in view.provenance.items()
+    ]
     return table_card("What was run", ["", ""], rows, kind="provenance") if rows else ""
 
 
@@ -381,5 +384,5 @@ def _number(value: Any) -> str:  # noqa: ANN401
     if value is None:
         return NOT_MEASURED
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+        return format_number(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

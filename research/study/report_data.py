@@ -103,6 +103,8 @@ def _facts(record: StudyRecord, specification: StudySpecification) -> tuple[str,
 
 
 def _trials(record: StudyRecord) -> list[TrialView]:
+    """Every trial; of the best one also the figures that a search leaves out."""
+    number, best = (None, {}) if record.best is None else (record.best["number"], record.best["metrics"])
     folds: dict[int, list[Mapping[str, Any]]] = {}
     for row in record.folds.to_pylist():
         folds.setdefault(row["number"], []).append(_fold(row))
@@ -112,7 +114,7 @@ def _trials(record: StudyRecord) -> list[TrialView]:
             params=json.loads(row["params"]),
             value=row["value"],
             state=row["state"],
-            metrics=json.loads(row["metrics"]),
+            metrics={**json.loads(row["metrics"]), **(best if row["number"] == number else {})},
             folds=folds.get(row["number"], ()),
         )
         for row in record.trials.to_pylist()

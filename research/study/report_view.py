@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from research.overfitting import GRAVITY, Severity
+
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 NOT_MEASURED = "not measured"
 
@@ -122,7 +124,5 @@ def read_findings(assessment: Mapping[str, Any] | None) -> list[Finding] | None:
         )
         for one in assessment.get("findings") or ()
     ]
-    return sorted(found, key=lambda one: _ORDER.get(one.severity, 2))
-
-
-_ORDER = {"error": 0, "warn": 1, "pass": 3}
+    # a severity that is not known says as little as an unknown one
+    return sorted(found, key=lambda one: GRAVITY.index(one.severity if one.severity in GRAVITY else Severity.UNKNOWN))

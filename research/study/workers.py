@@ -5,6 +5,7 @@ what a trial is (see `evaluate`), which are run (see `sampling`).
 """
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,15 +187,24 @@ def _new_pool(count: int) -> ProcessPoolExecutor:
 
     A Ctrl-C at the terminal reaches every process; workers leave it to the one that started them.
     """
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
     with _interrupts_ignored():
         for _ in range(count):  # each starts a process, since none is idle yet
             pool.submit(int)
     return pool
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever when the one that gave it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

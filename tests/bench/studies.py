@@ -34,7 +34,8 @@ def measure() -> Iterator[tuple[str, list[float], float]]:
     for engine in ("kernel", "fast"):
         yield f"studies: coordinator's share of 100 TPE trials, {engine}", _overhead(engine), 0.10
     yield "studies: two workers over one, bar by bar, seconds", _two_over_one(), 1 / 1.8
-    yield "studies: memory of a worker, MB", [_worker_memory()], 300.0
+    for engine in ("kernel", "fast"):
+        yield f"studies: memory of a worker, {engine}, MB", [_worker_memory(engine)], 300.0
     yield "studies: 1,820 points, search, proof and records, s", [_grid_seconds() for _ in range(ROUNDS)], 3.0
     worse, shares = _search_quality()
     yield "studies: seeds of 10 in which TPE ends below random search", [float(worse)], 2.0
@@ -126,7 +127,7 @@ sys.path.insert(0, {folder!r})
 import studies
 if __name__ == "__main__":
     from research.study import local_workers, search
-    spec = studies._specification(space=studies.GRID, sampler="random", n_trials=64)
+    spec = studies._specification(space=studies.GRID, sampler="random", n_trials=64, engine={engine!r})
     with local_workers(1) as pool:
         search(studies._prepared(spec), spec, executor=pool, workers=1)
         status = Path(f"/proc/{{pool.submit(__import__('os').getpid).result()}}/status").read_text()
@@ -134,11 +135,11 @@ if __name__ == "__main__":
 """
 
 
-def _worker_memory() -> float:
+def _worker_memory(engine: str) -> float:
     """Peak resident megabytes of a worker process that has run trials."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "worker.py"
-        program.write_text(_WORKER.format(folder=str(Path(__file__).parent)))
+        program.write_text(_WORKER.format(folder=str(Path(__file__).parent), engine=engine))
         done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=300)
     return float(done.stdout) / 1024
 

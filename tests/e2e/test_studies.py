@@ -136,14 +136,14 @@ def started(project, *words):
     )  # fmt: skip
 
 
-def wait_for_trials(project, name, count):
+def wait_for_progress(project, name, count, kind="studies"):
     end = time.monotonic() + 120
-    path = project / "results" / "studies" / name / "progress.json"
+    path = project / "results" / kind / name / "progress.json"
     while time.monotonic() < end:
         if path.exists() and json.loads(path.read_bytes())["done"] >= count:
             return
         time.sleep(0.1)
-    raise AssertionError(f"{name} has not come to {count} trials")
+    raise AssertionError(f"{name} has not come to {count}")
 
 
 def trials_of(project, name):
@@ -153,7 +153,7 @@ def trials_of(project, name):
 
 def test_an_interrupt_ends_a_study_cleanly_and_the_same_study_goes_on(barloom, project):
     process = started(project, *SLOW.split(), "interrupted")
-    wait_for_trials(project, "interrupted", 10)
+    wait_for_progress(project, "interrupted", 10)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -170,7 +170,7 @@ def test_an_interrupt_ends_a_study_cleanly_and_the_same_study_goes_on(barloom, p
 
 def test_a_killed_study_goes_on_and_ends_like_one_that_was_left_alone(barloom, project):
     process = started(project, *SLOW.split(), "killed")
-    wait_for_trials(project, "killed", 12)
+    wait_for_progress(project, "killed", 12)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert barloom("study", "resume", "killed").returncode == 0
@@ -182,12 +182,32 @@ def test_a_killed_study_goes_on_and_ends_like_one_that_was_left_alone(barloom, p
 
 def test_a_study_is_stopped_from_elsewhere(barloom, project):
     process = started(project, *SLOW.replace("--n-trials 40", "--n-trials 400").split(), "elsewhere")
-    wait_for_trials(project, "elsewhere", 5)
+    wait_for_progress(project, "elsewhere", 5)
     done = barloom("study", "stop", "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "elsewhere: stopped" in done.stdout
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_an_interrupt_ends_a_walk_forward_cleanly_and_the_same_command_goes_on(barloom, project):
+    line = SLOW.replace("optimize", "walkforward").replace(
+        "--n-trials 40", "--n-trials 4 --train 24 --test 24 --step 24"
+    )
+    folds = project / "results" / "walkforward" / "walked" / "folds"
+    process = started(project, *line.split(), "walked")
+    wait_for_progress(project, "walked", 1, kind="walkforward")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "walked: stopped; the same command goes on." in said
+    assert "Traceback" not in said
+    before = {path: path.stat().st_mtime_ns for path in folds.iterdir()}
+    assert 1 <= len(before) < 4
+    done = barloom(*line.split(), "walked")
+    assert done.returncode == 0, done.stderr
+    assert len(list(folds.iterdir())) == 4
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 # ---------------------------------------------------------------- a sound one

@@ -149,6 +149,20 @@ def calibrated(edge: float, calm: bool, seeds: range) -> dict[str, float]:
     return asdict(rates(seeds, edge=edge, calm=calm, samples=500))
 
 
+WORTHLESS = ((10, 1), (50, 1), (400, 1), (2_000, 1), (5, 10), (20, 20))
+"""Independent bets without an edge, and trials of each."""
+
+
+def refused(bets: int, copies: int, seeds: range) -> dict[str, float]:
+    """Rates over some seeds."""
+    see_the_tests()
+    from dataclasses import asdict
+
+    from tests.unit.research.overfitting.calibration import worthless
+
+    return asdict(worthless(seeds, bets=bets, copies=copies))
+
+
 def calibration(count: int = 200) -> None:
     """A line for each kind of made-up returns: how often each statistic passes."""
     cores = os.cpu_count() or 1
@@ -156,10 +170,18 @@ def calibration(count: int = 200) -> None:
     with ProcessPoolExecutor(cores) as pool:
         for edge, calm in CALIBRATIONS:
             found = list(pool.map(calibrated, [edge] * cores, [calm] * cores, parts))
-            means = {name: sum(one[name] for one in found) / cores for name in found[0]}
-            told = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-            sys.stdout.write(f"Sharpe {edge:g}, {'calm' if calm else 'clustered'} volatility: {told}\n")
-            sys.stdout.flush()
+            tell(f"Sharpe {edge:g}, {'calm' if calm else 'clustered'} volatility", found)
+        for bets, copies in WORTHLESS:
+            found = list(pool.map(refused, [bets] * cores, [copies] * cores, parts))
+            tell(f"{bets} worthless bets, {copies} trials each", found)
+
+
+def tell(what: str, parts: list[dict[str, float]]) -> None:
+    """One line: the means of rates that were measured on parts of the seeds."""
+    means = {name: sum(one[name] for one in parts) / len(parts) for name in parts[0]}
+    told = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+    sys.stdout.write(f"{what}: {told}\n")
+    sys.stdout.flush()
 
 
 def only(kind: str, seed: int) -> int:

@@ -1,6 +1,7 @@
 """Studies through the production graph: partitions, checks, going on, walk-forward, SQL."""
 
 import json
+import re
 
 import dagster as dg
 import pytest
@@ -17,7 +18,7 @@ from pipelines.runs import (
 )
 from pipelines.settings import Settings
 from research.errors import StudyError
-from research.overfitting import CHECKS
+from research.overfitting import CHECKS, GRAVITY
 from research.study import StudySpecification, load_study, study_folder
 from warehouse.catalog import Catalog
 
@@ -64,6 +65,11 @@ def test_a_study_is_kept_and_shown(lab):
     assert (record.state, step.facts["trials"], step.facts["state"]) == ("complete", 9, "complete")
     assert step.facts["best"] == record.best["value"]
     assert (record.folder / "report.html").exists()
+    severities = [
+        row.data["severity"] for row in lab.latest("optimization_studies", "quick").metadata["findings"].records
+    ]
+    assert set(severities) == {one["severity"] for one in record.page["assessment"]["findings"]}
+    assert severities == sorted(severities, key=GRAVITY.index)
 
 
 def test_its_checks_are_asset_checks_that_do_not_stop_the_graph(lab):
@@ -118,6 +124,9 @@ def test_a_walk_forward_is_kept_and_its_windows_are_not_searched_again(lab):
     folds = lab.settings.results_dir / "walkforward" / "quick" / "folds"
     before = {path: path.stat().st_mtime_ns for path in folds.iterdir()}
     assert len(before) > 3
+    windows = [row.data["params"] for row in lab.latest("walk_forward", "quick").metadata["windows"].records]
+    assert windows
+    assert all(re.fullmatch(r"sma_short=\d+ sma_long=\d+", params) for params in windows)
     assert materialize_walk_forward(lab.instance, "quick", config=config, defs=lab.defs).success
     assert {path: path.stat().st_mtime_ns for path in folds.iterdir()} == before
 

@@ -1,63 +1,22 @@
 """Studies in a real PostgreSQL: many processes, no trial twice."""
 
 import os
-import pwd
-import shutil
 import signal
-import socket
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
 from research.errors import StudyError
 from research.study import run_study
 from tests.integration.research.studies import bars, slow, specification, started, told, wait_for
+from tests.integration.servers import postgres
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("postgres")]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """A server of our own on a free port; PostgreSQL refuses to run as root, so it then runs as its own user."""
-    on_path = shutil.which("createdb")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or ([Path(on_path).resolve().parent] if on_path else [])
-    if not found:
-        pytest.skip("PostgreSQL is not installed on this machine")
-    user = "postgres" if os.geteuid() == 0 and pwd.getpwnam("postgres") else None
-    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    folder.chmod(0o755)
-    data = folder / "database"
-    data.mkdir()
-    if user:
-        shutil.chown(data, user)
-    words = [found[-1] / "initdb", "--username=study", "--auth=trust", str(data)]
-    subprocess.run(words, user=user, cwd="/", check=True, capture_output=True, timeout=120)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [found[-1] / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", ""],
-        user=user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _until_it_listens(port)
-        yield f"postgresql://study@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # does not wait for its clients
-        server.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _until_it_listens(port):
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("PostgreSQL does not listen")
+def url():
+    with postgres("study") as server:
+        yield server.url
 
 
 @pytest.fixture

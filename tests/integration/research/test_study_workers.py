@@ -1,5 +1,6 @@
 """A grid on processes of this machine: the same result, and no process left whatever happens."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -55,8 +56,9 @@ if __name__ == "__main__":
 """
 
 
-def test_an_interrupt_ends_every_process_at_once(tmp_path):
-    program = tmp_path / "program.py"
+def started(folder):
+    """Two workers, each at work for ten minutes."""
+    program = folder / "program.py"
     program.write_text(PROGRAM)
     process = subprocess.Popen(
         [sys.executable, program],
@@ -68,8 +70,23 @@ def test_an_interrupt_ends_every_process_at_once(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     assert process.stdout.readline() == "running\n"
+    return process
+
+
+def test_an_interrupt_ends_every_process_at_once(tmp_path):
+    process = started(tmp_path)
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)  # waits for all who hold the pipes, so for every worker
     assert time.monotonic() - began < 10
     assert said.count("Traceback") == 1  # its own, none of a worker
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    process = started(tmp_path)
+    try:
+        process.kill()  # the coordinator alone, as a lack of memory does
+        process.communicate(timeout=30)  # waits for all who hold the pipes, so for every worker
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

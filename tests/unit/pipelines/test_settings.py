@@ -44,6 +44,14 @@ def test_a_variable_sets_its_field(tmp_path, variable, text, field, value):
     assert getattr(load_settings(tmp_path, environ={variable: text}), field) == value
 
 
+def test_the_ledger_is_a_file_of_the_data_folder_until_a_url_names_a_database(tmp_path):
+    assert load_settings(tmp_path, environ={"BARLOOM_DATA_DIR": "bars"}).ledger == Path("bars/ledger.sqlite")
+    url = "postgresql://anna:geheim@host/trading"
+    settings = load_settings(tmp_path, environ={"BARLOOM_LEDGER_URL": url})
+    assert settings.ledger == url
+    assert "geheim" not in f"{settings} {settings!r} {settings.model_dump()}"
+
+
 def test_the_environment_overrules_the_env_file(tmp_path):
     (tmp_path / ".env").write_text("BARLOOM_WORKERS=2\nBARLOOM_CALENDAR=XLON\nOTHER_TOOL=1\n")
     settings = load_settings(tmp_path, environ={"BARLOOM_WORKERS": "5"})

@@ -78,6 +78,20 @@ def test_more_trials_ever_run_on_the_symbols_lower_the_chance(planted, tmp_path)
     assert beside.statistics["deflated_sharpe_ratio"] < alone.statistics["deflated_sharpe_ratio"]
 
 
+def test_the_luck_of_trials_of_which_one_is_known_is_unknown(tmp_path):
+    bars = noise(3, 1_000)
+    alone = {"sma_short": {"type": "int", "low": 3, "high": 3}}
+    finished(tmp_path, specification(space=alone), bars)
+    first = assess(load_study(tmp_path, "demo"), bars, now=MOMENT)
+    assert by_check(first)["deflated_sharpe_ratio"].measured == first.statistics["probabilistic_sharpe_ratio"]
+    finished(tmp_path, specification("earlier"), bars)
+    beside = assess(load_study(tmp_path, "demo"), bars, now=MOMENT)
+    found = by_check(beside)["deflated_sharpe_ratio"]
+    assert (found.severity, found.blocking) == (Severity.UNKNOWN, True)
+    assert beside.statistics["expected_maximum_sharpe"] is None
+    assert by_check(beside)["parameters_read"].severity is Severity.UNKNOWN
+
+
 def test_thresholds_decide(planted):
     folder, bars = planted
     strict = Thresholds(limits={"trades": Limits(warn=10_000, error=9_000)})

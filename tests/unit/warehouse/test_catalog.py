@@ -14,6 +14,7 @@ from research.result import RISK_EVENTS_SCHEMA
 from research.run_output import EQUITY_SCHEMA, FILLS_SCHEMA, ORDERS_SCHEMA, TRADES_SCHEMA
 from warehouse.catalog import Catalog
 from warehouse.errors import QueryError
+from warehouse.ledger.live_views import LIVE_SCHEMAS
 from warehouse.schema import BARS_SCHEMA, CLEAN_SCHEMA, QUALITY_SCHEMA, RAW_SCHEMA
 from warehouse.symbols import encode_symbol
 
@@ -60,8 +61,8 @@ def write_backtest(catalog: Catalog, key: str, **changes: object) -> None:
 
 
 def test_every_view_is_empty_and_answers_before_any_folder_exists(catalog: Catalog) -> None:
-    assert set(catalog.query("SHOW TABLES")["name"].to_pylist()) == VIEWS
-    for view in VIEWS:
+    assert set(catalog.query("SHOW TABLES")["name"].to_pylist()) == VIEWS | set(LIVE_SCHEMAS)
+    for view in VIEWS | set(LIVE_SCHEMAS):
         assert catalog.query(f"SELECT * FROM {view}").num_rows == 0
     assert not catalog.data.exists()
 

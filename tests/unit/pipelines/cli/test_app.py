@@ -1,9 +1,14 @@
 """What an error looks like to a person, and which exit code it has."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from pipelines.cli.app import build_app, run
 from warehouse.errors import InvalidRequestError
+from warehouse.ledger.records import AlarmRaised, Scope
+from warehouse.ledger.store import Ledger
 
 GRID = (
     "optimize --strategy strategies.sma_crossover.SMACrossover --symbols A --start 2020-01-01 --end 2020-02-01"
@@ -133,6 +138,24 @@ def test_help_names_every_command_with_a_summary(capsys):
 def test_sql_works_before_any_data_exists(capsys):
     assert run(["sql", "SELECT count(*) AS n FROM bars", "--json"]) == 0
     assert '"n": 0' in capsys.readouterr().out
+
+
+def test_sql_reads_the_ledger_that_the_settings_name(monkeypatch, capsys, tmp_path):
+    assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    with Ledger.open(tmp_path / "elsewhere.sqlite") as ledger:
+        ledger.append(Scope("sma", "DU1"), AlarmRaised(datetime(2024, 1, 5, tzinfo=UTC), "outage", "It is dark."))
+    monkeypatch.setenv("BARLOOM_LEDGER_URL", f"sqlite:///{tmp_path}/elsewhere.sqlite")
+    assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"text": "It is dark."}]
+
+
+def test_a_ledger_that_is_away_is_told_without_its_password(monkeypatch, capsys):
+    monkeypatch.setenv("BARLOOM_LEDGER_URL", "postgresql://anna:geheim@127.0.0.1:9/trading")
+    assert run(["sql", "FROM live_alarms"]) == 2
+    told = capsys.readouterr().err
+    assert "ledger: reading failed in postgresql://127.0.0.1:9/trading" in told
+    assert "geheim" not in told
 
 
 @pytest.mark.parametrize("line", ["mlflow", "mlflow sync", "backtest --experiment nothing --mlflow"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research.overfitting import (
+    cluster_trials,
     deflated_sharpe,
     moments,
     probabilistic_sharpe,
@@ -80,3 +81,50 @@ def _judged(returns: np.ndarray, seed: int, samples: int) -> tuple[float, ...]:
         probabilistic_sharpe(best), deflated_sharpe(best, len(returns), float(ratios.var(ddof=1))),
         probability_of_overfitting(returns).probability, tested.spa, tested.reality_check,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Worthless:
+    """What is made of trials without an edge, by how many there are and how alike: shares of the seeds.
+
+    Attributes:
+        effective: mean effective number of trials.
+        dsr: the deflated Sharpe ratio of the best one is above 95 %.
+        dsr_effective: so is that by the effective number of trials.
+        spa: Hansen's p-value is below 5 %.
+        white: White's is.
+    """
+
+    effective: float
+    dsr: float
+    dsr_effective: float
+    spa: float
+    white: float
+
+
+def worthless(seeds: range, *, bets: int, copies: int, periods: int = 1_000, samples: int = 500) -> Worthless:
+    """Over many seeds: `copies` trials each of independent bets, which share 80 % of their variance."""
+    rows = [_measured(_alike(seed, bets, copies, periods), seed, samples) for seed in seeds]
+    effective, *shares = (np.array(column) for column in zip(*rows, strict=True))
+    return Worthless(float(effective.mean()), *(float(share.mean()) for share in shares))
+
+
+def _alike(seed: int, bets: int, copies: int, periods: int) -> np.ndarray:
+    """Fat tails, and volatility in clusters that all trials share."""
+    shared = returns_of(seed, bets, periods, edge=0.0, calm=False)
+    own = returns_of(seed + 10**6, bets * copies, periods, edge=0.0, calm=False)
+    return np.repeat(shared, copies, axis=0) * 0.8**0.5 + own * 0.2**0.5 if copies > 1 else shared
+
+
+def _measured(returns: np.ndarray, seed: int, samples: int) -> tuple[float, ...]:
+    ratios, bets = sharpe_ratios(returns), cluster_trials(returns)
+    best = moments(returns[int(ratios.argmax())])
+    # the seed of the data must not be that of the resamples: they would be drawn from the same stream
+    tested = superior_ability(returns, samples=samples, seed=seed + 10**9)
+    return (
+        bets.count,
+        deflated_sharpe(best, len(returns), float(ratios.var(ddof=1))) > 0.95,
+        deflated_sharpe(best, bets.count, bets.variance) > 0.95,
+        tested.spa < 0.05,
+        tested.reality_check < 0.05,
+    )

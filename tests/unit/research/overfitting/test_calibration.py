@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.research.overfitting.calibration import rates
+from tests.unit.research.overfitting.calibration import rates, worthless
 
 SEEDS = range(12)
 
@@ -29,3 +29,14 @@ def test_a_planted_edge_passes(calm):
     assert found.pbo >= 0.85
     assert found.spa >= 0.85
     assert found.all_pass >= 0.85
+
+
+@pytest.mark.parametrize(("bets", "copies"), [(10, 1), (400, 1), (10, 20)])
+def test_worthless_trials_are_refused_however_many_and_however_alike(bets, copies):
+    """Rates of 200 seeds are in docs/statistics.md; these are 20, of which one in ten may pass by chance."""
+    found = worthless(range(20), bets=bets, copies=copies, periods=750, samples=200)
+    assert found.effective == pytest.approx(bets, rel=0.15)
+    assert found.dsr <= 0.1
+    assert found.dsr_effective <= 0.1
+    assert found.spa <= 0.2
+    assert found.white <= 0.2

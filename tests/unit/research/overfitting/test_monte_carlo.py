@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from research.errors import StatisticsError
 from research.measured import Missing
 from research.overfitting import of_returns, of_trades
 
@@ -44,6 +45,51 @@ def test_a_seed_gives_the_same_again():
     assert of_returns(DAILY, seed=4) == of_returns(DAILY, seed=4) != of_returns(DAILY, seed=5)
 
 
-@pytest.mark.parametrize("found", [of_trades(TRADES[:9]), of_returns(DAILY[:59]), of_returns(np.zeros(100))])
+GAP = np.where(np.arange(100) == 7, np.nan, 0.01)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [of_trades(TRADES[:9]), of_returns(DAILY[:59]), of_returns(np.zeros(100)), of_trades(GAP), of_returns(GAP)],
+)
 def test_too_little_is_told(found):
     assert isinstance(found, Missing)
+
+
+def test_growth_a_year_compounds_to_all_growth():
+    found = of_returns(DAILY)
+    assert (1 + found.annual_return.middle) ** (len(DAILY) / 252) - 1 == pytest.approx(found.growth.middle)
+    assert found.annual_return.low < found.annual_return.middle < found.annual_return.high
+    assert of_trades(TRADES).annual_return is None
+
+
+def test_many_trades_are_drawn_in_parts_and_all_samples_count():
+    trades = np.random.default_rng(3).normal(0.0, 0.001, 5_000)
+    found = of_trades(trades, samples=450)
+    assert found.samples == 450
+    assert found.growth.low < np.prod(1 + trades) - 1 < found.growth.high
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [({"samples": 0}, "samples: 0 must be at least 1"), ({"ruin": 0.0}, "ruin: 0.0 must"), ({"ruin": 50}, "ruin: 50")],
+)
+@pytest.mark.parametrize("statistic", [of_trades, of_returns])
+def test_what_they_are_not_defined_for_is_refused(statistic, arguments, sentence):
+    with pytest.raises(StatisticsError, match=sentence):
+        statistic(DAILY, **arguments)
+
+
+@pytest.mark.parametrize(("kept", "least"), [(0.0, 0.82), (0.3, 0.78)])
+def test_the_band_of_the_sharpe_ratio_covers_the_truth_about_nine_times_in_ten(kept, least):
+    """Of 200 seeds 90 % without and 88 % with dependence of one day on the last; these are 50."""
+    covered = 0
+    for seed in range(50):
+        shocks = np.random.default_rng(1_000 + seed).normal(0.0, 0.01, 1_250)
+        returns = shocks.copy()
+        for day in range(1, len(returns)):
+            returns[day] += kept * returns[day - 1]
+        found = of_returns(returns + 0.0005, samples=200, seed=seed)
+        truth = 0.0005 / (0.01 / (1 - kept**2) ** 0.5) * 252**0.5
+        covered += found.sharpe.low < truth < found.sharpe.high
+    assert least <= covered / 50 <= 1.0

@@ -88,3 +88,17 @@ def test_what_it_is_not_defined_for_is_refused_in_a_sentence(arguments, sentence
     with pytest.raises(StatisticsError) as caught:
         superior_ability(**arguments)
     assert str(caught.value).startswith(sentence)
+
+
+def test_leverage_of_a_worthless_trial_changes_the_reality_check_only():
+    """White's statistic is the largest mean, so a wild trial drowns the others; Hansen's is studentised."""
+    returns = noise(10, 20, 1_000)
+    returns[3] += 0.0008 - returns[3].mean()
+    returns[10] = np.convolve(returns[10], np.full(5, 0.2), mode="same")  # of another block length than the best one
+    returns[10] += 0.0001 - returns[10].mean()
+    leverage = np.ones((20, 1))
+    leverage[10] = 15.0
+    one, other = superior_ability(returns), superior_ability(returns * leverage)
+    assert other.spa == pytest.approx(one.spa, abs=0.001)
+    assert other.block == one.block
+    assert other.reality_check > one.reality_check + 0.1

@@ -76,6 +76,21 @@ def test_almost_sure_is_not_shown_as_sure():
     )
 
 
+@pytest.mark.parametrize(
+    ("check", "figure", "said"),
+    [
+        ("trades", 1820.0, "1820 closed trades"),
+        ("trades", 123_456.0, "123,456 closed trades"),
+        ("track_record", 31.25, "is 31.25 times"),
+        ("hold_out", 12.345, "hold-out 1,234 % of"),
+        ("hold_out", 9.999, "hold-out 1,000 % of"),
+        ("superior_ability", 0.0123, "in 1.23 % of cases"),
+    ],
+)
+def test_figures_read_as_a_person_writes_them(check, figure, said):
+    assert said in by_check({**GOOD, check: figure})[check].sentence
+
+
 def test_limits_of_a_file_decide(tmp_path):
     path = tmp_path / "checks.yaml"
     path.write_text("trades: {warn: 500, error: 300}\nfees: {warn: 0.01}\n")

@@ -8,6 +8,7 @@ import pytest
 
 from research.evaluation import evaluate
 from research.portfolio import PortfolioError, PortfolioOptions, build_portfolio, portfolio_html, save_portfolio
+from research.portfolio.page import _growth_axis
 from research.portfolio.store import DAILY_SCHEMA, WEIGHTS_SCHEMA, portfolio_page
 from research.result import BacktestResult
 from warehouse.files import read_parquet
@@ -99,6 +100,13 @@ def test_the_page_stands_alone_is_the_same_every_time_and_names_every_part(three
     assert re.findall(r"https?://|<link|@import|url\(|\ssrc=", outside) == []
     assert all(part.label in outside for part in portfolio.parts)
     assert html.count('class="plotly-graph-div"') == 4
+
+
+def test_a_scale_of_growth_names_its_marks_in_full():
+    assert _growth_axis(np.array([1.0, 1.5])) == {}
+    axis = _growth_axis(np.array([1.0, 40.0]))
+    shown = dict(zip(axis["tickvals"], axis["ticktext"], strict=True))
+    assert [shown[value] for value in (0.5, 1.0, 5.0, 50.0, 1000.0)] == ["0.5", "1", "5", "50", "1,000"]
 
 
 def test_the_files_hold_what_the_page_shows(three, tmp_path):

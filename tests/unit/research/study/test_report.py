@@ -66,7 +66,7 @@ def full():
         statistics={"deflated_sharpe_ratio": 0.81, "minimum_track_record": None, "paths": {"drawdown_95": -0.4}},
         curves=[Curve("walk-forward", returns, [days[0], days[60]])],
         windows=windows,
-        provenance={"Seed": 0, "Code version": "<b>"},
+        provenance={"Seed": 0, "Seconds": 12.345678, "Code version": "<b>"},
     )
 
 
@@ -103,7 +103,7 @@ def test_a_figure_that_is_unknown_says_so_and_stands_beside_its_meaning(full):
 
 def test_the_gravest_finding_comes_first_and_nobodys_markup_gets_through(full):
     outside = outside_scripts(study_html(full))
-    assert [one.check for one in full.findings] == ["overfitting", "deflated_sharpe_ratio", "delay", "too_few_trades"]
+    assert [one.check for one in full.findings] == ["overfitting", "delay", "deflated_sharpe_ratio", "too_few_trades"]
     assert "<li>The best of one half is bad in the other.</li>" in outside
     assert "&lt;i&gt;yet&lt;/i&gt;" in outside
     assert "<td>&lt;b&gt;</td>" in outside
@@ -136,6 +136,10 @@ def test_a_study_with_nothing_in_it_renders_and_measures_nothing():
     for title in ("Checks", "Statistics", "Search", "Out of sample", "Walk-forward windows", "Folds of the best trial"):
         assert re.search(rf'<h2>{title}</h2><p class="unknown">not measured: ', outside)
     assert "plotly-graph-div" not in outside
+
+
+def test_what_was_run_is_told_in_figures_that_can_be_read(full):
+    assert "<td>Seconds</td><td>12.35</td>" in outside_scripts(study_html(full))
 
 
 @pytest.mark.parametrize("missing", ["findings", "statistics", "curves", "windows", "provenance"])

@@ -94,6 +94,15 @@ def test_the_hold_out_stands_beside_the_search(tmp_path):
     assert "Looked at once, at 20" in outside
 
 
+def test_the_best_trial_shows_figures_that_the_search_left_out(tmp_path):
+    made = keep(tmp_path)
+    best = max((one for one in made if one.value is not None), key=lambda one: one.value)
+    whole = {**best.metrics, "probabilistic_sharpe_ratio": 0.93}
+    keep(tmp_path, best={"number": best.number, "value": best.value, "params": dict(best.params), "metrics": whole})
+    record_hold_out(tmp_path, "demo", {**metrics(0.25), "probabilistic_sharpe_ratio": 0.6})
+    assert "<td>Probabilistic Sharpe</td><td>93.00 %</td><td>60.00 %</td>" in shown(tmp_path)
+
+
 def test_trials_after_the_look_spoil_the_hold_out(tmp_path):
     looked = {"looked_at": "2024-01-02T00:00:00+00:00", "metrics": metrics(0.25), "trials": 31}
     keep(tmp_path, hold_out=looked)

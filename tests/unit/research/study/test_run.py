@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from research.errors import StudyError, UnprovenError
+from research.study import coordinator as coordinator_module
 from research.study import (
     list_studies,
     load_study,
@@ -16,6 +17,7 @@ from research.study import (
     study_folder,
     trials_ever,
 )
+from research.study import run as run_module
 from research.study.locks import coordinates
 from research.study.storage import packed, psycopg2_url, unpacked
 from tests.unit.research.study.studies import bars, specification
@@ -103,6 +105,17 @@ def test_a_stopped_study_goes_on_to_what_it_would_have_been(tmp_path, fields):
     assert rows(finished) == rows(whole)
     assert finished.returns_matrix()[0] == whole.returns_matrix()[0]
     assert np.array_equal(finished.returns_matrix()[1], whole.returns_matrix()[1], equal_nan=True)
+
+
+def test_the_page_of_a_running_study_knows_the_trials_of_the_batch_that_is_under_way(tmp_path, monkeypatch):
+    """Nothing else is left of them but the journal when the process is killed."""
+    monkeypatch.setattr(run_module, "_PAGE_SECONDS", 0.0)
+    monkeypatch.setattr(coordinator_module, "_TOLD_SECONDS", 0.0)
+    seen = []
+    kept(tmp_path, sampler="random", n_trials=20, progress=lambda _: seen.append(load_study(tmp_path, "study").page))
+    assert [page["trials_run"] for page in seen[:20]] == list(range(1, 21))
+    assert all(page["counts"]["complete"] == page["trials_run"] for page in seen)
+    assert max(page["best"]["value"] for page in seen if page["best"]) == seen[-1]["best"]["value"]
 
 
 def test_a_finished_study_is_not_run_again(tmp_path):

@@ -1,0 +1,1 @@
+"""One module a revision, `rev_NNNN_what.py`, applied in the order of their numbers."""
