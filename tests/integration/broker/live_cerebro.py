@@ -12,6 +12,7 @@ from dataclasses import replace
 from broker.bar_series import Patience
 from broker.closed_bars import from_warehouse, moment_of
 from broker.ib.messages import SessionState
+from broker.ib.pacing import Pacer, PacingLimits
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from broker.store import Store, run_live
@@ -22,6 +23,7 @@ from warehouse.store import Warehouse
 
 CLIENT = 7
 PATIENCE = 20.0
+NO_LIMITS = PacingLimits(requests=10**6, identical=0.0, burst=10**6, margin=0.0)
 QUICK = {
     "client_id": CLIENT,
     "competing_seconds": 0.1,
@@ -76,7 +78,14 @@ class LiveDesk:
     def run(self, script, *, symbols=("AAPL",), resolution=Resolution.MINUTE, strategy=Witness, params=None, **options):
         """Run a Cerebro until the script ends; the strategy."""
         patience = options.pop("patience", replace(Patience.of(resolution), pause=0.05, silence=1e5))
-        self.store = Store(self.session, Warehouse(self.folder), get_calendar("XNYS"), clock=self.clock, hold=5.0)
+        self.store = Store(
+            self.session,
+            Warehouse(self.folder),
+            get_calendar("XNYS"),
+            clock=self.clock,
+            pacer=Pacer(NO_LIMITS),
+            hold=5.0,
+        )
         cerebro = Stage(stdstats=False)
         cerebro.store, cerebro.script = self.store, script(self)
         for symbol in symbols:

@@ -28,6 +28,7 @@ from broker.ib.messages import (
     SessionState,
     StateChange,
 )
+from broker.ib.pacing import Pacer
 from broker.store import Store, run_live
 from tests.unit.broker.simulator.recordings import table
 from warehouse.calendar import get_calendar
@@ -37,7 +38,7 @@ from warehouse.store import Warehouse
 CALENDAR = get_calendar("XNYS")
 SECOND = 1_000_000
 PART = 5 * SECOND
-SIZES = {"5 secs": PART, "1 min": 60 * SECOND, "30 mins": 1800 * SECOND, "1 day": None}
+SIZES = {"5 secs": PART, "1 min": 60 * SECOND, "30 mins": 1800 * SECOND, "1 hour": 3600 * SECOND, "1 day": None}
 
 
 def at(text):
@@ -253,6 +254,7 @@ def run(
     """Run a strategy over live feeds while a script (a generator) plays; the strategy."""
     store = Store(
         gateway, warehouse, CALENDAR, clock=gateway.clock, monotonic=gateway.monotonic, askers=AtOnce(),
+        pacer=Pacer(clock=gateway.monotonic, sleep=lambda seconds: None),
         hold=options.pop("hold", 15.0),
     )  # fmt: skip
     cerebro = Rounds(stdstats=False)
