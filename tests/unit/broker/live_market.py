@@ -154,6 +154,8 @@ class ScriptedGateway:
                 groups.setdefault(stamp, []).append(bar)
         if not groups:
             raise NoDataError(162, "HMDS query returned no data")
+        if request.bar_size == "1 hour":  # the first of a session begins where it opens
+            groups = {group[0].stamp: group for group in groups.values()}
         return tuple(_merged(stamp, group) for stamp, group in groups.items())
 
     def play(self, seconds=5):

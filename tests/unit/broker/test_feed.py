@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.bar_grid import BarGrid
 from broker.bar_series import Patience
-from broker.closed_bars import microseconds
+from broker.closed_bars import from_ib, microseconds
 from broker.ib.messages import BarUpdate, SessionState, SubscriptionEnded
 from tests.unit.broker.live_market import (
+    CALENDAR,
     PART,
     SECOND,
     ScriptedGateway,
@@ -294,6 +296,16 @@ def test_bars_of_every_length_are_stamped_as_the_warehouse_stamps_them(tmp_path,
         assert len(truth) == stamps
     else:
         assert [bar[0] for bar in truth] == [at(f"2024-07-03 {time}") for time in stamps]
+
+
+def test_live_hours_are_cut_on_the_clock_where_the_stored_ones_are(tmp_path):
+    made = parts([(at("2024-07-02 09:30"), at("2024-07-02 16:00")), (at("2024-07-03 09:30"), EVENING[1])])
+    truth = from_ib(made, BarGrid(CALENDAR, Resolution.HOURLY, on_clock=True))
+    warehouse = store_bars(tmp_path, "AAPL", Resolution.HOURLY, truth[:5])
+    gateway = ScriptedGateway({"AAPL": made}, now=at("2024-07-03 11:20"))
+    strategy = run(gateway, warehouse, playing(gateway, EVENING[1] + 2 * MINUTE), resolution=Resolution.HOURLY)
+    assert seen(strategy) == rows(truth)
+    assert {request.bar_size for request in gateway.asked} == {"1 hour"}
 
 
 def feed(gateway):

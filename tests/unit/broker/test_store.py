@@ -181,4 +181,3 @@ def test_a_currency_pair_is_asked_for_between_bid_and_ask(pair):
     strategy = run(gateway, warehouse, playing(gateway, SPAN[1]), symbols=("EUR.USD",), start=date(2024, 7, 3))
     assert seen(strategy, "EUR.USD") == rows(bars_of(made["AAPL"], Resolution.MINUTE))
     assert {request.what_to_show for request in gateway.asked} == {"MIDPOINT"}
-    assert gateway.streams[1] is None
