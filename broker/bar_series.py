@@ -63,7 +63,7 @@ _PATIENCE: Final = {
     Resolution.SECONDS_5: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=12),
     Resolution.MINUTE: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=3),
     Resolution.HOURLY: Patience(grace=5, settle_after=120, believe_after=60),
-    Resolution.DAILY: Patience(grace=60, settle_after=7200, believe_after=60, pause=60, tries=120),
+    Resolution.DAILY: Patience(grace=300, settle_after=7200, believe_after=300, pause=60, tries=120),
 }
 
 DELAYED_BY: Final = 1200.0

@@ -189,6 +189,8 @@ class Store:
         if data is not None:
             self.feeds = [feed for feed in self.feeds if feed is not data]
             return
+        for feed in list(self.feeds):  # those that Cerebro did not stop, because the run ended with an error
+            feed.stop()
         if self._inbox is not None:
             self.gateway.forget(cast("SimpleQueue[Event]", self._inbox))
             self._inbox = None

@@ -96,6 +96,7 @@ class ScriptedGateway:
     queue: SimpleQueue = field(default_factory=SimpleQueue)
     streams: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
+    requested: list = field(default_factory=list)
     account, client_id, in_reset = "DU1", 1, False
 
     def __post_init__(self):
@@ -120,6 +121,7 @@ class ScriptedGateway:
 
     def subscribe(self, request):
         number = len(self.streams) + 1
+        self.requested.append(request)
         self.streams[number] = request
         if request.kind == "ticks":
             self.queue.put(MarketDataType(number, self.kind))

@@ -135,6 +135,19 @@ def test_an_end_before_the_run_is_not_forgotten(pair):
     assert strategy.bars == []
 
 
+def test_a_run_that_fails_leaves_no_stream_behind(pair):
+    made, warehouse = pair
+    gateway = ScriptedGateway(made, now=BEGUN)
+
+    class Failing(Witness):
+        def next(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(gateway, warehouse, playing(gateway, SPAN[1]), strategy=Failing)
+    assert gateway.streams == {1: None, 2: None}
+
+
 def test_cerebro_without_quicknotify_is_refused(pair):
     made, warehouse = pair
     store = Store(ScriptedGateway(made, now=BEGUN), warehouse, CALENDAR)
