@@ -126,6 +126,7 @@ def test_every_bar_comes_once_and_in_order_whatever_is_interrupted(warehouses, s
     script = playing(gateway, MORNING[1] + 4 * MINUTE, during)
     strategy = run(gateway, warehouses(known), script, start=date(2024, 7, 3))
     assert seen(strategy) == rows(truth)
+    assert all(stamp > begun for stamp in strategy.live)
 
 
 def live_run(tmp_path, script, *, begun=EVENING[0] + 2 * MINUTE, stored=2, made=None, gateway=None, **options):
