@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.checks import refuse_bad_bars
 from pipelines.errors import PipelineError
+from pipelines.gate import refuse_bad_bars
 from research.experiment import Experiment
 from warehouse.errors import NoDataError
 from warehouse.store import Warehouse, content_hash

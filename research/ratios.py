@@ -7,7 +7,8 @@ They are empyrical's numbers to the last bit (`tests/unit/research/test_ratios.p
 importing it takes 70 MB and a second, most of that for parts of scipy that no figure here needs. Where empyrical takes
 its means from bottleneck, which adds in order, so do these; numpy's own `mean` adds in pairs.
 
-Arguments are one-dimensional float arrays of finite returns, not empty, simple fractions a session; rates are a session's.
+Arguments are one-dimensional float arrays of finite returns, simple fractions a session, not empty; a rate is for a
+session too.
 """
 
 import math
@@ -72,7 +73,7 @@ def tail_ratio(returns: Floats) -> float:
 
 
 def alpha_beta(returns: Floats, market: Floats, rate: float, annualization: int) -> tuple[float, float]:
-    """Annualised alpha, and beta, of returns on those of a market on the same sessions; beta NaN where it never moves."""
+    """Annualised alpha, and beta, of returns on those of a market on the same sessions; NaN where it never moves."""
     away = market - _mean(market)
     variance = _mean(np.square(away))
     beta = _mean(away * returns) / variance if variance >= 1e-30 else math.nan
