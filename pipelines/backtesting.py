@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipelines.errors import PipelineError
 from pipelines.gate import refuse_bad_bars
 from research.experiment import Experiment
+from research.memory import give_back
 from warehouse.errors import NoDataError
 from warehouse.store import Warehouse, content_hash
 
@@ -58,6 +59,7 @@ def read_inputs(warehouse: Warehouse, experiment: Experiment) -> BacktestInputs:
     if experiment.benchmark:
         benchmark = _bars(warehouse, experiment, experiment.benchmark, experiment.start - _REGIME_HISTORY)
         versions[f"benchmark {experiment.benchmark}"] = content_hash(benchmark)
+    give_back()  # decoding and judging the bars took several times their size
     return BacktestInputs(bars, benchmark, versions, overridden)
 
 

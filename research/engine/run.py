@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import backtrader as bt
 import numpy as np
@@ -28,6 +28,7 @@ from research.engine.lean_broker import LeanBroker
 from research.errors import AccountingError, BarsError, ExperimentError, IneligibleError
 from research.experiment import Experiment
 from research.feed import SymbolBars, arrow_feed, symbol_bars
+from research.memory import give_back
 from research.remarks import remarks
 from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
@@ -39,6 +40,9 @@ from strategies.base_strategy import BaseStrategy
 from strategies.errors import StrategyError
 from strategies.registry import load_strategy, resolve_params
 from warehouse.calendar import TradingCalendar, get_calendar
+
+if TYPE_CHECKING:
+    from research.engine.kernel import Records
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,6 +84,7 @@ def run_backtest(
     """
     prepared = prepare_run(experiment, bars)
     output = replay(prepared, engine=engine)
+    give_back()  # a run takes many times what it leaves behind
     require_balanced(output, prepared.bars, participation=prepared.costs.participation.fraction)
     return replace(output, warnings=remarks(experiment, output, prepared.bars, benchmark))
 
@@ -147,13 +152,21 @@ def _on_kernel(prepared: PreparedRun) -> tuple[RunOutput | None, str]:
         return None, reason
     _seed(prepared)
     try:
-        prepared_kernel = kernel.Kernel.prepare(prepared)
-        run = prepared_kernel.run(prepared.params)
+        records, reason = _records(prepared)
     except StrategyError as error:
         raise ExperimentError(f"{prepared.experiment.name}: {error}") from None
+    return None if records is None else kernel.run_output(records, prepared), reason
+
+
+def _records(prepared: PreparedRun) -> tuple["Records | None", str]:
+    """What happened on the kernel, whose arrays are given back before tables need memory."""
+    from research.engine import kernel  # noqa: PLC0415
+
+    prepared_kernel = kernel.Kernel.prepare(prepared)
+    run = prepared_kernel.run(prepared.params)
     if run.uncertain is not None:
         return None, run.uncertain
-    return kernel.run_output(prepared_kernel, run, prepared), "Limits acted, of which the kernel keeps no record."
+    return kernel.records_of(prepared_kernel, run, prepared), "Limits acted, of which the kernel keeps no record."
 
 
 def _seed(prepared: PreparedRun) -> None:

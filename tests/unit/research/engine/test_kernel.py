@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.engine import Engine, prepare_run, replay
-from research.engine.kernel import Kernel, ineligible, run_output
+from research.engine.kernel import Kernel, ineligible, records_of, run_output
 from research.engine.verify import first_difference
 from research.errors import ResearchError
 from research.experiment import Experiment
@@ -130,7 +130,7 @@ def test_a_kernel_runs_any_number_of_parameters(sample):
     for short, long in ((5, 20), (10, 100), (30, 31)):
         params = {**sample.params, "sma_short": short, "sma_long": long, "allow_short": long == 100}
         ready = with_params(sample, params)
-        output = run_output(kernel, kernel.run(params), ready)
+        output = run_output(records_of(kernel, kernel.run(params), ready), ready)
         assert first_difference(replay(ready, engine=Engine.FAST), output) is None
     again = kernel.run(sample.params)
     assert again.fills.tobytes() == first.fills.tobytes()
@@ -181,7 +181,7 @@ def test_a_stop_below_nothing_is_left_to_the_slower_engines():
     assert run.uncertain == "The price of a protective order is not a positive number, which the kernel leaves alone."
     with pytest.raises(ResearchError, match="ended early: The price of a protective order"):
         run.metrics(["sharpe_ratio"])
-    assert run_output(Kernel.prepare(ready), run, ready) is None
+    assert records_of(Kernel.prepare(ready), run, ready) is None
 
 
 def test_a_run_in_which_limits_act_has_no_words_for_them():
@@ -189,8 +189,8 @@ def test_a_run_in_which_limits_act_has_no_words_for_them():
     ready = case.prepared
     run = Kernel.prepare(ready).run(ready.params)
     assert run.acted
-    assert run_output(Kernel.prepare(ready), run, ready) is None
-    assert run_output(Kernel.prepare(ready), replace(run, acted=False), ready) is not None
+    assert records_of(Kernel.prepare(ready), run, ready) is None
+    assert records_of(Kernel.prepare(ready), replace(run, acted=False), ready) is not None
 
 
 class Deciding(BaseStrategy):
