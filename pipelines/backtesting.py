@@ -59,7 +59,9 @@ def read_inputs(warehouse: Warehouse, experiment: Experiment) -> BacktestInputs:
     if experiment.benchmark:
         benchmark = _bars(warehouse, experiment, experiment.benchmark, experiment.start - _REGIME_HISTORY)
         versions[f"benchmark {experiment.benchmark}"] = content_hash(benchmark)
-    give_back()  # decoding and judging the bars took several times their size
+    give_back(
+        sum(table.num_rows for table in bars.values())
+    )  # decoding and judging the bars took several times their size
     return BacktestInputs(bars, benchmark, versions, overridden)
 
 

@@ -32,6 +32,7 @@ _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 _EPOCH_ORDINAL = _EPOCH.toordinal()
 _PRICES = ("open", "high", "low", "close")
+_AT_A_TIME = 65_536  # bars
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +95,7 @@ def symbol_bars(symbol: str, table: pa.Table, start: date, end: date) -> SymbolB
     columns = {name: rows[name].to_numpy().astype(np.float64, copy=False) for name in (*_PRICES, "volume")}
     bars = SymbolBars(
         symbol,
-        rows["ts"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy().copy(),
+        rows["ts"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(),
         rows["session"].cast(pa.int32()).to_numpy().astype(np.int64),
         **columns,
     )
@@ -119,6 +120,13 @@ def day_numbers(ts_us: Integers) -> Floats:
     `date2num` adds day, hour, minute, second and microsecond with one rounding (`fsum`). The times of day in a series
     are few, so their exact sums are kept as two doubles each and added to the day in two steps that lose nothing.
     """
+    numbers: Floats = np.empty(len(ts_us))
+    for first in range(0, len(ts_us), _AT_A_TIME):  # in between it takes seven columns of as many
+        numbers[first : first + _AT_A_TIME] = _some_day_numbers(ts_us[first : first + _AT_A_TIME])
+    return numbers
+
+
+def _some_day_numbers(ts_us: Integers) -> Floats:
     day, time_of_day = np.divmod(ts_us, _DAY_US)
     base = (day + _EPOCH_ORDINAL).astype(np.float64)
     distinct, inverse = _distinct_times(time_of_day)
@@ -127,6 +135,13 @@ def day_numbers(ts_us: Integers) -> Floats:
     lost = high[inverse] - (total - base)
     numbers: Floats = total + (lost + low[inverse])
     return numbers
+
+
+def line_of(values: Floats | Integers) -> "array.array[float]":
+    """A column as the array behind one of Backtrader's lines."""
+    line = array.array("d" if values.dtype == np.float64 else "q")
+    line.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    return line
 
 
 def _distinct_times(time_of_day: Integers) -> tuple[Integers, Integers]:
@@ -166,7 +181,7 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
         }
         for name in self.getlinealiases():
             line = getattr(self.lines, name)
-            line.array = array.array("d", columns[name].tobytes())
+            line.array = line_of(columns[name])
             line.extension = 0
         self._next_row = len(bars)
         self.home()

@@ -11,9 +11,16 @@ import sys
 
 import pyarrow as pa
 
+_MANY = 100_000  # bars: a column of them is a megabyte
 
-def give_back() -> None:
-    """Return unused memory to the system; takes a millisecond, and changes nothing that can be read."""
+
+def give_back(bars: int) -> None:
+    """Return unused memory to the system; changes nothing that can be read.
+
+    It takes up to five milliseconds. Of less than 100,000 bars there is nothing to give back that would be worth it.
+    """
+    if bars < _MANY:
+        return
     pa.default_memory_pool().release_unused()
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone

@@ -9,7 +9,7 @@ somebody can see what it does. What is called is Backtrader's own code, in Backt
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -32,7 +32,7 @@ from research.engine.once import run_once
 from research.engine.preload import quick_preload
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
-from strategies.base_strategy import BaseStrategy
+from strategies.base_strategy import BaseStrategy, is_declared
 
 _NAN: Final = float("nan")
 _GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
@@ -146,6 +146,13 @@ class _Surrender:
     """The value of Cerebro's stop flag that ends the fast loop but not the run."""
 
 
+class _Forgotten(list[object]):
+    """Orders that were told: Backtrader keeps a copy for every notification of a run and never reads one."""
+
+    def extend(self, told: Iterable[object]) -> None:
+        """Keep nothing."""
+
+
 class _Watched(list[LineRoot]):
     """The strategy's indicators or observers during a run: one more makes Backtrader's own loop go on."""
 
@@ -176,8 +183,7 @@ class _Schedule:
         columns = [data.lines.datetime.array[: data.buflen()] for data in datas]
         self.bars: list[list[int]] | None = None
         self.times: Sequence[float]
-        first = columns[0].tobytes()
-        if all(column.tobytes() == first for column in columns[1:]):
+        if all(column.tobytes() == columns[0].tobytes() for column in columns[1:]):
             self.times = columns[0]
             self.statuses = max(minperiods) - 1 - np.arange(len(self.times))
             return
@@ -233,6 +239,8 @@ class _Run:
             self._work = broker.work()
         if isinstance(broker, FastBroker):
             self._settle = broker.catch_up
+        if is_declared(type(self._strategy)) and not (self._strategy.analyzers or self._strategy._slave_analyzers):
+            self._strategy._orders = _Forgotten()  # nothing of the user's sees the strategy itself
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""

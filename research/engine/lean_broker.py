@@ -124,6 +124,11 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
             self._bring_up_to_date()
             self._step, self._follows = [self._bar], False
 
+    def end_of_bars(self) -> None:
+        """As the base has it; the columns of prices are let go."""
+        super().end_of_bars()
+        self._columns.clear()
+
     def next(self) -> None:
         """One bar; see `SimulatedBroker.next`."""
         if not self._follows:

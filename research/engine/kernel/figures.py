@@ -88,7 +88,7 @@ class Session:
             market.prices[machine.CLOSE],
             np.cumsum(market.fresh, axis=1, dtype=np.int64) - 1,
             np.array([bars.close[-1] for bars in all_bars]),
-            clock.ts,
+            market.ticks[machine.TS],  # the clock's own may be read-only, for which numba would compile once more
         )
 
 

@@ -1,6 +1,7 @@
 """The records of a compiled run as the result of a backtest.
 
-Belongs here: records out of rows, a result out of records. Does not belong here: tables (see `research.run_tables`), the rules.
+Belongs here: records out of rows, a result out of records. Does not belong here: tables (see `research.run_tables`),
+the rules.
 """
 
 from collections.abc import Iterator
