@@ -6,6 +6,7 @@ The close of a session comes from the exchange calendar, never from "the next ba
 one bar ahead.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -84,7 +85,7 @@ class Clock:
     @cached_property
     def days_passed(self) -> Sequence[int]:
         """Calendar days since the previous bar's session: 0 within a session and at the first bar."""
-        return line_of(np.diff(self.days, prepend=self.days[:1]))
+        return array("q", np.diff(self.days, prepend=self.days[:1]).tobytes())
 
     @cached_property
     def closing(self) -> list[bool]:

@@ -137,10 +137,10 @@ def _some_day_numbers(ts_us: Integers) -> Floats:
     return numbers
 
 
-def line_of(values: Floats | Integers) -> "array.array[float]":
+def line_of(values: Floats) -> "array.array[float]":
     """A column as the array behind one of Backtrader's lines."""
-    line = array.array("d" if values.dtype == np.float64 else "q")
-    line.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    line = array.array("d")
+    line.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return line
 
 

@@ -183,22 +183,24 @@ class _Schedule:
         columns = [data.lines.datetime.array[: data.buflen()] for data in datas]
         self.bars: list[list[int]] | None = None
         self.times: Sequence[float]
+        self.statuses: Sequence[int]
         if all(column.tobytes() == columns[0].tobytes() for column in columns[1:]):
             self.times = columns[0]
-            self.statuses = max(minperiods) - 1 - np.arange(len(self.times))
+            first = max(minperiods) - 1
+            self.statuses = range(first, first - len(self.times), -1)
             return
         stamps = [np.array(column, dtype=np.float64) for column in columns]
         times = np.unique(np.concatenate(stamps))
         bars = [np.searchsorted(own, times, side="right") - 1 for own in stamps]
         self.times = times.tolist()
         self.bars = [own.tolist() for own in bars]
-        self.statuses = np.max([needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)], axis=0)
+        waits = [needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)]
+        self.statuses = np.max(waits, axis=0).tolist()
 
     @property
     def ready(self) -> int:
         """The first step at which the strategy's `next` is called as such, not through its `nextstart`."""
-        ready = np.flatnonzero(self.statuses < 0)
-        return int(ready[0]) if len(ready) else len(self.times)
+        return next((step for step, status in enumerate(self.statuses) if status < 0), len(self.times))
 
 
 class _Run:
@@ -315,7 +317,7 @@ class _Run:
         finally:
             judged = self._now[0] - self._telling  # Backtrader looks at the warm-up after it has told the news
             if judged >= 0:
-                self._strategy._minperstatus = int(self._schedule.statuses[judged])
+                self._strategy._minperstatus = self._schedule.statuses[judged]
         return self._unfinished(step)
 
     def _steps(self) -> int:
@@ -324,7 +326,7 @@ class _Run:
         ready, count = schedule.ready, len(schedule.times)
         if self._wakes is not None and not (self._others or self._news.of_money or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
-        for step, status in enumerate(schedule.statuses[:ready].tolist()):
+        for step, status in enumerate(schedule.statuses[:ready]):
             self._step(step, status)
             if self._cerebro._event_stop:
                 return step
@@ -448,7 +450,7 @@ class _Run:
                 self._pass_over(step, awake)
                 step = awake
                 continue
-            self._step(step, -1 if step >= ready else int(statuses[step]))
+            self._step(step, -1 if step >= ready else statuses[step])
             if cerebro._event_stop:
                 return step
             step += 1

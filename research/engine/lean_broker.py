@@ -26,6 +26,7 @@ from research.engine.native import compiled
 from research.engine.orders import ALIVE, TRAILING, book
 from research.engine.quiet import QuietBars
 from research.feed import SymbolBars
+from research.memory import give_back
 from research.simulated_broker import Commissions, SimulatedBroker, split
 from risk.guard import RiskGuard
 from risk.states import HaltState
@@ -116,6 +117,7 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
             The first bar at which `next` must be called even if there is no work; kept up to date.
         """
         self._step, self._follows, self.native = step, True, compiled()
+        give_back(len(self._clock))  # loading, declaring and computing took more than their lines
         return self._due
 
     def count_bars(self) -> None:

@@ -309,10 +309,6 @@ class _FastCerebro(_TellsTheEnd, FastCerebro):
             delay=_delay(prepared),
         )
 
-    def _runonce(self, runstrats: list[bt.Strategy]) -> None:
-        give_back(max(data.buflen() for data in self.datas))  # loading and declaring took more than their lines
-        super()._runonce(runstrats)
-
     def _go_on(self, strategy: bt.Strategy) -> None:
         self.guarded.count_bars()
         super()._go_on(strategy)
