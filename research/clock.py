@@ -85,7 +85,7 @@ class Clock:
     @cached_property
     def days_passed(self) -> Sequence[int]:
         """Calendar days since the previous bar's session: 0 within a session and at the first bar."""
-        return array("q", np.diff(self.days, prepend=self.days[:1]).tobytes())
+        return array("i", np.diff(self.days, prepend=self.days[:1]).astype(np.intc).tobytes())
 
     @cached_property
     def closing(self) -> list[bool]:

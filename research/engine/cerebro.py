@@ -147,9 +147,12 @@ class _Surrender:
 
 
 class _Forgotten(list[object]):
-    """Orders that were told: Backtrader keeps a copy for every notification of a run and never reads one."""
+    """Orders of a run, and the copies that were told: Backtrader collects both for whoever wants them later."""
 
-    def extend(self, told: Iterable[object]) -> None:
+    def append(self, order: object) -> None:
+        """Keep nothing."""
+
+    def extend(self, orders: Iterable[object]) -> None:
         """Keep nothing."""
 
 
@@ -242,7 +245,7 @@ class _Run:
         if isinstance(broker, FastBroker):
             self._settle = broker.catch_up
         if is_declared(type(self._strategy)) and not (self._strategy.analyzers or self._strategy._slave_analyzers):
-            self._strategy._orders = _Forgotten()  # nothing of the user's sees the strategy itself
+            self._strategy._orders = broker.orders = _Forgotten()  # nothing of the user's can ask for them
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from backtrader.order import Order
-
 from research.clock import Clock
 from research.engine.kernel import machine
 from research.engine.kernel.kernel import Kernel, KernelRun
-from research.recorder import FillRecord, OrderRecord, Recorder
+from research.recorder import EndedOrder, FillRecord, OrderRecord, Recorder
 from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
 from research.trades import trades_from_fills
@@ -27,21 +25,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_A_TIME: Final = 4096
 _KINDS: Final = ("market", "stop", "limit")
 _REASONS: Final = (None, "not enough cash at the price of the fill", "the position it protects is closed")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """What the tables ask of Backtrader's order."""
-
-    size: float
-    status: int
-
-    def isbuy(self) -> bool:
-        return self.size > 0
-
-    def getstatusname(self) -> str:
-        name: str = Order.Status[self.status]
-        return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +108,7 @@ def _order(kernel: Kernel, number: int, row: dict[str, Any]) -> OrderRecord:
         limit_price=None,
         protective=bool(row["protective"]),
         newest_bar=0.0,
-        order=_Sent(row["requested"], row["status"]),
+        order=EndedOrder(row["requested"], row["status"]),
         filled=row["filled"],
         final_bar=row["final_tick"],
         reason=_REASONS[row["reason"]],
