@@ -124,6 +124,7 @@ def run_experiment(
     for page in PAGES:
         (result_folder(results, result.id) / page).unlink(missing_ok=True)
     save_result(result, results)
+    give_back(output.equity.num_rows)  # before the pages are drawn
     return result
 
 

@@ -90,7 +90,9 @@ def run_backtest(
     output = replay(prepared, engine=engine)
     give_back(many)  # a run takes many times what it leaves behind
     require_balanced(output, prepared.bars, participation=prepared.costs.participation.fraction)
-    return replace(output, warnings=remarks(experiment, output, prepared.bars, benchmark))
+    told = remarks(experiment, output, prepared.bars, benchmark)
+    give_back(many)  # checking takes as much as the tables
+    return replace(output, warnings=told)
 
 
 def prepare_run(experiment: Experiment, bars: Mapping[str, pa.Table]) -> PreparedRun:
