@@ -1,5 +1,6 @@
 """The kernel gives what Backtrader's loop gives, bit for bit, or says why it gives nothing."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -182,6 +183,22 @@ def test_a_stop_below_nothing_is_left_to_the_slower_engines():
     with pytest.raises(ResearchError, match="ended early: The price of a protective order"):
         run.metrics(["sharpe_ratio"])
     assert records_of(Kernel.prepare(ready), run, ready) is None
+
+
+class Held(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        always = np.ones(len(bars), np.bool_)
+        return Signals(0, always, ~always, ~always, ~always)
+
+
+def test_a_fee_that_floats_cannot_tell_is_worked_out_in_decimals():
+    price = math.nextafter(0.00125, 1.0)  # 1 % of 7 shares lies next to the middle of two millionths
+    costs = {"model": "ibkr_fixed", "slippage": {"kind": "none"}, "participation": None}
+    ready = with_params(prepared(Held, daily("A", flat(price, 6)), costs=costs, cash=0.0099), Held.space.defaults)
+    found, run = difference(ready)
+    assert (found, run.uncertain) == (None, None)
+    assert [(row["quantity"], row["commission"]) for row in run.fills] == [(7.0, 0.000088)]
 
 
 def test_a_run_in_which_limits_act_has_no_words_for_them():
