@@ -18,9 +18,10 @@ from pydantic import Field
 from pipelines.automation import FOLLOW_CHANGED_BARS, FOLLOW_CHANGED_INPUTS
 from pipelines.checks import check_results, quality_check_specs, rules_in_force, standing_errors
 from pipelines.fanout import Done, Events, Recipe, fan_out
-from pipelines.keys import PREFIXES, symbol_asset_key
+from pipelines.keys import symbol_asset_key
 from pipelines.metadata import column_schema, figures_table, records_table, sparkline
 from pipelines.partitions import symbol_of, symbol_partitions
+from pipelines.prefixes import PREFIXES
 from pipelines.resources import CalendarResource, QualityResource, SourceResource, WarehouseResource
 from pipelines.stamps import table_version, version_of
 from warehouse.errors import CorruptFileError, NoDataError

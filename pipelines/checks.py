@@ -1,7 +1,7 @@
-"""Quality rules as Dagster asset checks, and the refusal to use bars that failed them.
+"""Quality rules as Dagster asset checks.
 
-Belongs here: check definitions from rules, their results, the gate at the read boundary. Does not belong here: the
-rules (see `warehouse.quality`).
+Belongs here: check definitions from rules, their results. Does not belong here: the rules (see `warehouse.quality`),
+the refusal to use bars that failed them (see `gate`).
 
 A check speaks of the symbols of its run: an ERROR fails the run and stops what would follow in it, but other symbols'
 standing errors do not. `standing_errors` speaks of the whole store, so that a run for one good symbol cannot make
@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from pipelines.errors import QualityGateError
 from pipelines.keys import SYMBOLS_FACT, symbol_asset_key
 from pipelines.metadata import records_table
 from pipelines.partitions import symbol_of
-from pipelines.stamps import read_stamp
-from warehouse.errors import NoDataError
 from warehouse.resolution import Resolution
-from warehouse.symbols import encode_symbol
 
 if TYPE_CHECKING:
     from warehouse.quality import QualityReport, QualitySettings
@@ -95,50 +91,3 @@ def standing_errors(warehouse: "Warehouse", keys: Iterable[str], resolution: Res
         description=f"{len(rows)} symbols stand with a quality ERROR.",
         metadata={"symbols_standing": len(rows), "standing": records_table(rows[:_SHOWN], ["symbol", "errors"])},
     )
-
-
-def refuse_bad_bars(
-    warehouse: "Warehouse", symbols: Iterable[str], resolution: Resolution, *, override: str | None
-) -> dict[str, list[str]]:
-    """Let only judged bars without a quality ERROR through; the gate of everything that reads bars to decide.
-
-    Args:
-        warehouse: where bars and reports lie.
-        symbols: as in the experiment.
-        resolution: of the bars.
-        override: the recorded reason for using bars in spite of an ERROR, or None.
-
-    Returns:
-        The rules that were overridden, by symbol.
-
-    Raises:
-        QualityGateError: a symbol has no report, its report is of other bars, or an ERROR stands without override.
-        NoDataError: the warehouse has no bars of a symbol.
-    """
-    overridden: dict[str, list[str]] = {}
-    for symbol in symbols:
-        errors = _standing(warehouse, symbol, resolution)
-        if errors and override is None:
-            raise QualityGateError(
-                f"{symbol}: quality ERROR stands ({', '.join(errors)}); mend the bars, or give the experiment "
-                "allow_quality_errors with the reason."
-            )
-        if errors:
-            overridden[symbol] = errors
-    return overridden
-
-
-def _standing(warehouse: "Warehouse", symbol: str, resolution: Resolution) -> list[str]:
-    from warehouse.quality import read_report
-
-    version = warehouse.data_version(symbol, resolution)
-    if not version:
-        raise NoDataError(f"{symbol}: the warehouse has no {resolution.value} bars.")
-    report = read_report(warehouse, symbol, resolution)
-    name = symbol_asset_key("quality_report", resolution).to_user_string()
-    stamp = read_stamp(warehouse.root, name, encode_symbol(symbol))
-    if report is None or stamp is None:
-        raise QualityGateError(f"{symbol}: its {resolution.value} bars have not been judged; materialise {name}.")
-    if stamp.inputs.get(symbol_asset_key("clean_bars", resolution).to_user_string()) != version:
-        raise QualityGateError(f"{symbol}: its quality report is of other {resolution.value} bars; materialise {name}.")
-    return list(report.errors)

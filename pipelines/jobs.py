@@ -9,12 +9,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pipelines.keys import (
     BACKTESTS,
     LEADERBOARD,
-    PREFIXES,
     STUDIES,
     SYMBOL_ASSETS,
     WALK_FORWARD,
     symbol_asset_keys,
 )
+from pipelines.prefixes import PREFIXES
 from warehouse.resolution import Resolution
 
 

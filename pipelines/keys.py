@@ -1,23 +1,17 @@
 """The names of the graph: asset keys, key prefixes, metadata that programs read back.
 
-Belongs here: names only. Does not belong here: definitions, domain work.
+Belongs here: names only, as Dagster has them (as text: `prefixes`). Does not belong here: definitions, domain work.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import dagster as dg
 
+from pipelines.prefixes import asset_path
 from warehouse.resolution import Resolution
 
 SYMBOL_ASSETS = ("raw_bars", "corporate_actions", "clean_bars", "quality_report")
 """The assets of one symbol, in the order in which they are computed."""
-
-PREFIXES: Mapping[Resolution, tuple[str, ...]] = {
-    Resolution.DAILY: (),
-    Resolution.HOURLY: ("hourly",),
-    Resolution.MINUTE: ("minute",),
-}
-"""Key prefix of each resolution's assets; daily assets have none, so `--select clean_bars` means daily bars."""
 
 BACKTESTS = dg.AssetKey("backtest_results")
 STUDIES = dg.AssetKey("optimization_studies")
@@ -34,7 +28,7 @@ SYMBOLS_FACT = "symbols"
 
 def symbol_asset_key(name: str, resolution: Resolution) -> dg.AssetKey:
     """Key of `clean_bars` and its siblings at a resolution; corporate actions have one key for all of them."""
-    return dg.AssetKey([name] if name == "corporate_actions" else [*PREFIXES[resolution], name])
+    return dg.AssetKey(asset_path(name, resolution))
 
 
 def symbol_asset_keys(names: Iterable[str], resolution: Resolution) -> list[dg.AssetKey]:

@@ -15,9 +15,10 @@ from pipelines.assets import OWNERS
 from pipelines.automation import FOLLOW_CHANGED_INPUTS, FOLLOW_UPDATED_INPUTS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import BACKTESTS, LEADERBOARD, PREFIXES, STUDIES, symbol_asset_key
+from pipelines.keys import BACKTESTS, LEADERBOARD, STUDIES, symbol_asset_key
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import experiment_partitions
+from pipelines.prefixes import PREFIXES
 from pipelines.resources import ResearchResource, WarehouseResource
 from pipelines.stamps import version_of
 

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pipelines.keys import PREFIXES
 from pipelines.partitions import contiguous_blocks, symbol_of
+from pipelines.prefixes import PREFIXES
 from pipelines.resources import CalendarResource, WarehouseResource
 from warehouse.calendar import TradingCalendar
 from warehouse.resolution import Resolution

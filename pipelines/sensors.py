@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.errors import SettingsError
-from pipelines.keys import PREFIXES
 from pipelines.partitions import (
     PartitionChange,
     experiment_partitions,
@@ -18,6 +17,7 @@ from pipelines.partitions import (
     symbol_keys,
     symbol_partitions,
 )
+from pipelines.prefixes import PREFIXES
 from pipelines.resources import ResearchResource, SourceResource, WarehouseResource
 
 _EVERY_SECONDS = 60

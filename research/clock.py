@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from research.feed import Integers, SymbolBars, day_numbers, union_of_times
+from research.feed import Integers, SymbolBars, day_numbers, line_of, union_of_times
 from warehouse.calendar import TradingCalendar
 
 _EPOCH: Final = date(1970, 1, 1)
@@ -73,7 +73,7 @@ class Clock:
     @cached_property
     def numbers(self) -> Sequence[float]:
         """Time of every bar as Backtrader's day number."""
-        return array("d", day_numbers(self.ts).tobytes())
+        return line_of(day_numbers(self.ts))
 
     @cached_property
     def sessions(self) -> list[date]:
@@ -85,7 +85,7 @@ class Clock:
     @cached_property
     def days_passed(self) -> Sequence[int]:
         """Calendar days since the previous bar's session: 0 within a session and at the first bar."""
-        return array("q", np.diff(self.days, prepend=self.days[:1]).tobytes())
+        return array("i", np.diff(self.days, prepend=self.days[:1]).astype(np.intc).tobytes())
 
     @cached_property
     def closing(self) -> list[bool]:

@@ -34,8 +34,7 @@ _PRESENTATION_FOLDERS = frozenset({"tracking"})
 _SOURCES = (".py", ".yaml")
 
 _PACKAGES = (
-    "barloom", "backtrader", "empyrical-reloaded", "exchange-calendars", "numpy", "pandas", "plotly", "pyarrow",
-    "quantstats", "scipy",
+    "barloom", "backtrader", "exchange-calendars", "numpy", "pandas", "plotly", "pyarrow", "quantstats", "scipy",
 )  # fmt: skip
 
 

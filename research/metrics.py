@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from types import ModuleType
 from typing import cast
 
 import numpy as np
@@ -20,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from research import ratios
 from research.measured import Figure, Measured, Missing
 from research.overfitting.sharpe import moments, probabilistic_sharpe
 
@@ -29,13 +29,6 @@ _FLAT = 1e-12
 _TOO_FEW = Missing("fewer than 2 daily returns")
 _NO_TRADES = Missing("no closed trade")
 _NO_BENCHMARK = Missing("no benchmark")
-
-
-def _empyrical() -> ModuleType:
-    """Imported on first use: it brings scipy's statistics and costs a second."""
-    import empyrical  # noqa: PLC0415
-
-    return cast("ModuleType", empyrical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +136,7 @@ def sharpe_ratio(returns: np.ndarray, scale: Scale) -> Figure:
         return _TOO_FEW
     if np.std(returns, ddof=1) < _FLAT:
         return Missing("daily returns do not vary")
-    return float(_empyrical().sharpe_ratio(returns, risk_free=scale.daily_rate, annualization=scale.annualization))
+    return ratios.sharpe_ratio(returns, scale.daily_rate, scale.annualization)
 
 
 def sortino_ratio(returns: np.ndarray, scale: Scale) -> Figure:
@@ -152,25 +145,19 @@ def sortino_ratio(returns: np.ndarray, scale: Scale) -> Figure:
         return _TOO_FEW
     if (returns >= scale.daily_rate).all():
         return Missing("no session fell below the risk-free return")
-    return float(
-        _empyrical().sortino_ratio(returns, required_return=scale.daily_rate, annualization=scale.annualization)
-    )
+    return ratios.sortino_ratio(returns, scale.daily_rate, scale.annualization)
 
 
 def volatility(returns: np.ndarray, scale: Scale) -> Figure:
     """Annualised standard deviation (ddof 1) of daily returns (empyrical)."""
-    return (
-        float(_empyrical().annual_volatility(returns, annualization=scale.annualization))
-        if len(returns) > 1
-        else _TOO_FEW
-    )
+    return ratios.annual_volatility(returns, scale.annualization) if len(returns) > 1 else _TOO_FEW
 
 
 def annual_return(returns: np.ndarray, scale: Scale) -> Figure:
     """Compound return a year (empyrical's CAGR: sessions / annualization years)."""
     if len(returns) == 0:
         return Missing("no daily return")
-    return float(_empyrical().annual_return(returns, annualization=scale.annualization))
+    return ratios.annual_return(returns, scale.annualization)
 
 
 def probabilistic_sharpe_ratio(returns: np.ndarray, threshold: float = 0.0) -> Figure:
@@ -180,7 +167,7 @@ def probabilistic_sharpe_ratio(returns: np.ndarray, threshold: float = 0.0) -> F
 
 
 def _calmar(returns: np.ndarray, scale: Scale) -> Figure:
-    depth = float(_empyrical().max_drawdown(returns))
+    depth = ratios.max_drawdown(returns)
     yearly = annual_return(returns, scale)
     if depth >= 0.0:
         return Missing("equity never fell below a peak")
@@ -188,11 +175,11 @@ def _calmar(returns: np.ndarray, scale: Scale) -> Figure:
 
 
 def _value_at_risk(returns: np.ndarray, _: Scale) -> Figure:
-    return float(_empyrical().value_at_risk(returns, cutoff=0.05)) if len(returns) else _TOO_FEW
+    return ratios.value_at_risk(returns) if len(returns) else _TOO_FEW
 
 
 def _conditional_value_at_risk(returns: np.ndarray, _: Scale) -> Figure:
-    return float(_empyrical().conditional_value_at_risk(returns, cutoff=0.05)) if len(returns) else _TOO_FEW
+    return ratios.conditional_value_at_risk(returns) if len(returns) else _TOO_FEW
 
 
 def _tail_ratio(returns: np.ndarray, _: Scale) -> Figure:
@@ -200,7 +187,7 @@ def _tail_ratio(returns: np.ndarray, _: Scale) -> Figure:
         return _TOO_FEW
     if abs(np.percentile(returns, 5)) < _FLAT:
         return Missing("the 5th percentile of daily returns is 0")
-    return float(_empyrical().tail_ratio(returns))
+    return ratios.tail_ratio(returns)
 
 
 def _skew(returns: np.ndarray, _: Scale) -> Figure:
@@ -256,10 +243,10 @@ _RELATIVE = ("alpha", "beta", "correlation", "tracking_error", "information_rati
 def _regression(ours: np.ndarray, theirs: np.ndarray, scale: Scale) -> dict[str, Figure]:
     if np.std(theirs, ddof=1) < _FLAT:
         return dict.fromkeys(_RELATIVE[:3], Missing("benchmark returns do not vary"))
-    alpha, beta = _empyrical().alpha_beta(ours, theirs, risk_free=scale.daily_rate, annualization=scale.annualization)
+    alpha, beta = ratios.alpha_beta(ours, theirs, scale.daily_rate, scale.annualization)
     varies = np.std(ours, ddof=1) >= _FLAT
     correlation = float(np.corrcoef(ours, theirs)[0, 1]) if varies else Missing("daily returns do not vary")
-    return {"alpha": float(alpha), "beta": float(beta), "correlation": correlation}
+    return {"alpha": alpha, "beta": beta, "correlation": correlation}
 
 
 def _active(active: np.ndarray, scale: Scale) -> dict[str, Figure]:

@@ -9,6 +9,25 @@ Bars are counted on the clock of the run: the union of all symbols' bars, 0 for 
 from dataclasses import dataclass, field
 from typing import Any
 
+from backtrader.order import Order
+
+
+@dataclass(frozen=True, slots=True)
+class EndedOrder:
+    """What the tables ask of Backtrader's order, which takes fifty times the memory."""
+
+    size: float
+    status: int
+
+    def isbuy(self) -> bool:
+        """Whether it bought."""
+        return self.size > 0
+
+    def getstatusname(self) -> str:
+        """Backtrader's word for the status."""
+        name: str = Order.Status[self.status]
+        return name
+
 
 @dataclass(slots=True)
 class OrderRecord:
@@ -25,7 +44,7 @@ class OrderRecord:
     limit_price: float | None
     protective: bool  # may only reduce the position: a bracket's child, or so decided by the guard
     newest_bar: float  # day number of the newest bar known at submission; fills need a newer one
-    order: Any  # the live Backtrader order
+    order: Any  # the Backtrader order, or an `EndedOrder`
     by_guard: bool = False
     filled: float = 0.0
     final_bar: int = -1

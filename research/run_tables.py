@@ -7,7 +7,8 @@ Equity is not observed bar by bar: cash and positions change only at fills, inte
 the closes give every bar's value in a few array operations, in the order in which Backtrader adds them up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,32 +19,45 @@ from research.recorder import OrderRecord, Recorder
 from research.run_output import EQUITY_SCHEMA, FILLS_SCHEMA, ORDERS_SCHEMA
 from warehouse.schema import UTC_US
 
+_OF_EQUITY: Final = ("equity", "cash", "position_value", "gross_value", "financing")
+_AT_A_TIME: Final = 65_536  # bars
+
 
 def equity_table(recorder: Recorder, clock: Clock, all_bars: Sequence[SymbolBars], bars_done: int) -> pa.Table:
     """EQUITY_SCHEMA, one row for each of the first `bars_done` bars of the clock.
 
     `all_bars` must come in the order in which the broker met the symbols, for sums to be the broker's own.
     """
-    cash = _steps(recorder.cash, bars_done)
-    value, signed, gross = np.zeros(bars_done), np.zeros(bars_done), np.zeros(bars_done)
-    for bars in all_bars:
-        steps = recorder.positions.get(bars.symbol)
-        if not steps:
-            continue
-        size = _steps([(-1, 0.0), *((bar, size) for bar, size, _ in steps)], bars_done)
-        average = _steps([(-1, 0.0), *((bar, average) for bar, _, average in steps)], bars_done)
-        close = closes_on(clock.ts[:bars_done], bars)
-        worth = np.where(size == 0, 0.0, size * close)
-        # Backtrader adds the cost and the unrealised profit of a long position one after the other
-        profit = np.where(size == 0, 0.0, size * (close - average))
-        value = np.where(worth > 0, (value + (worth - profit)) + profit, value + worth)
-        signed += worth
-        gross += np.abs(worth)
-    financing = np.zeros(bars_done)
+    columns = {name: np.zeros(bars_done) for name in _OF_EQUITY}
     for bar, amount in recorder.financing:
-        financing[bar] += amount
-    columns = [clock.ts[:bars_done], clock.days[:bars_done], cash + value, cash, signed, gross, financing]
-    return _table(columns, EQUITY_SCHEMA)
+        columns["financing"][bar] += amount
+    held = [bars for bars in all_bars if recorder.positions.get(bars.symbol)]
+    cash = _Steps(recorder.cash)
+    sizes = [_Steps([(-1, 0.0), *((bar, size) for bar, size, _ in recorder.positions[bars.symbol])]) for bars in held]
+    averages = [
+        _Steps([(-1, 0.0), *((bar, mean) for bar, _, mean in recorder.positions[bars.symbol])]) for bars in held
+    ]
+    for first in range(0, bars_done, _AT_A_TIME):  # what is thrown away again then takes no memory to speak of
+        last = min(first + _AT_A_TIME, bars_done)
+        part = {name: column[first:last] for name, column in columns.items()}
+        value = np.zeros(last - first)
+        for bars, size, average in zip(held, sizes, averages, strict=True):
+            close = closes_on(clock.ts[first:last], bars)
+            value = _add_position(part, value, size.at(first, last), average.at(first, last), close)
+        part["cash"][:] = cash.at(first, last)
+        part["equity"][:] = part["cash"] + value
+    return _table([clock.ts[:bars_done], clock.days[:bars_done], *columns.values()], EQUITY_SCHEMA)
+
+
+def _add_position(part: Mapping[str, Floats], value: Floats, size: Floats, average: Floats, close: Floats) -> Floats:
+    """Add one symbol's position to some bars; returns the value of all so far."""
+    worth = np.where(size == 0, 0.0, size * close)
+    # Backtrader adds the cost and the unrealised profit of a long position one after the other
+    profit = np.where(size == 0, 0.0, size * (close - average))
+    part["position_value"][:] += worth
+    part["gross_value"][:] += np.abs(worth)
+    total: Floats = np.where(worth > 0, (value + (worth - profit)) + profit, value + worth)
+    return total
 
 
 def closes_on(ts: Integers, bars: SymbolBars) -> Floats:
@@ -97,12 +111,17 @@ def _status(record: OrderRecord) -> str:
     return str(record.order.getstatusname()).lower()
 
 
-def _steps(changes: Sequence[tuple[int, float]], length: int) -> Floats:
-    """A value at each bar from (bar, value from then on); the first change must be at bar -1."""
-    bars = np.array([bar for bar, _ in changes])
-    values = np.array([value for _, value in changes], dtype=np.float64)
-    last: Floats = values[np.searchsorted(bars, np.arange(length), side="right") - 1]
-    return last
+class _Steps:
+    """A value at each bar, from (bar, value from then on); the first change must be at bar -1."""
+
+    def __init__(self, changes: Sequence[tuple[int, float]]) -> None:
+        self._bars = np.array([bar for bar, _ in changes])
+        self._values = np.array([value for _, value in changes], dtype=np.float64)
+
+    def at(self, first: int, last: int) -> Floats:
+        """The values at the bars from `first` to before `last`."""
+        values: Floats = self._values[np.searchsorted(self._bars, np.arange(first, last), side="right") - 1]
+        return values
 
 
 def _at(ts: Integers, bars: Sequence[int]) -> Integers:

@@ -8,7 +8,6 @@ Only bars of regular hours count, as in an exchange's own daily bar. An hour is 
 
 from datetime import timedelta
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -73,6 +72,8 @@ def roll_up(bars: pa.Table, to: Resolution, calendar: TradingCalendar) -> pa.Tab
         "finer_length": finer.length // _MICROSECOND,
     }
     schedule = calendar.schedule(pc.min(bars["session"]).as_py(), pc.max(bars["session"]).as_py())
+    import duckdb  # noqa: PLC0415 (12 MB, for nothing where bars are only read)
+
     with duckdb.connect() as connection:
         connection.register("finer", _with_integers(bars, {"ts": "ts"}))
         connection.register("schedule", _with_integers(schedule, {"open": "open_us", "close": "close_us"}))

@@ -9,7 +9,7 @@ somebody can see what it does. What is called is Backtrader's own code, in Backt
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -32,7 +32,7 @@ from research.engine.once import run_once
 from research.engine.preload import quick_preload
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
-from strategies.base_strategy import BaseStrategy
+from strategies.base_strategy import BaseStrategy, is_declared
 
 _NAN: Final = float("nan")
 _GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
@@ -146,6 +146,16 @@ class _Surrender:
     """The value of Cerebro's stop flag that ends the fast loop but not the run."""
 
 
+class _Forgotten(list[object]):
+    """Orders of a run, and the copies that were told: Backtrader collects both for whoever wants them later."""
+
+    def append(self, order: object) -> None:
+        """Keep nothing."""
+
+    def extend(self, orders: Iterable[object]) -> None:
+        """Keep nothing."""
+
+
 class _Watched(list[LineRoot]):
     """The strategy's indicators or observers during a run: one more makes Backtrader's own loop go on."""
 
@@ -176,23 +186,24 @@ class _Schedule:
         columns = [data.lines.datetime.array[: data.buflen()] for data in datas]
         self.bars: list[list[int]] | None = None
         self.times: Sequence[float]
-        first = columns[0].tobytes()
-        if all(column.tobytes() == first for column in columns[1:]):
+        self.statuses: Sequence[int]
+        if all(column.tobytes() == columns[0].tobytes() for column in columns[1:]):
             self.times = columns[0]
-            self.statuses = max(minperiods) - 1 - np.arange(len(self.times))
+            first = max(minperiods) - 1
+            self.statuses = range(first, first - len(self.times), -1)
             return
         stamps = [np.array(column, dtype=np.float64) for column in columns]
         times = np.unique(np.concatenate(stamps))
         bars = [np.searchsorted(own, times, side="right") - 1 for own in stamps]
         self.times = times.tolist()
         self.bars = [own.tolist() for own in bars]
-        self.statuses = np.max([needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)], axis=0)
+        waits = [needed - 1 - own for needed, own in zip(minperiods, bars, strict=True)]
+        self.statuses = np.max(waits, axis=0).tolist()
 
     @property
     def ready(self) -> int:
         """The first step at which the strategy's `next` is called as such, not through its `nextstart`."""
-        ready = np.flatnonzero(self.statuses < 0)
-        return int(ready[0]) if len(ready) else len(self.times)
+        return next((step for step, status in enumerate(self.statuses) if status < 0), len(self.times))
 
 
 class _Run:
@@ -233,6 +244,8 @@ class _Run:
             self._work = broker.work()
         if isinstance(broker, FastBroker):
             self._settle = broker.catch_up
+        if is_declared(type(self._strategy)) and not (self._strategy.analyzers or self._strategy._slave_analyzers):
+            self._strategy._orders = broker.orders = _Forgotten()  # nothing of the user's can ask for them
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""
@@ -307,7 +320,7 @@ class _Run:
         finally:
             judged = self._now[0] - self._telling  # Backtrader looks at the warm-up after it has told the news
             if judged >= 0:
-                self._strategy._minperstatus = int(self._schedule.statuses[judged])
+                self._strategy._minperstatus = self._schedule.statuses[judged]
         return self._unfinished(step)
 
     def _steps(self) -> int:
@@ -316,7 +329,7 @@ class _Run:
         ready, count = schedule.ready, len(schedule.times)
         if self._wakes is not None and not (self._others or self._news.of_money or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
-        for step, status in enumerate(schedule.statuses[:ready].tolist()):
+        for step, status in enumerate(schedule.statuses[:ready]):
             self._step(step, status)
             if self._cerebro._event_stop:
                 return step
@@ -440,7 +453,7 @@ class _Run:
                 self._pass_over(step, awake)
                 step = awake
                 continue
-            self._step(step, -1 if step >= ready else int(statuses[step]))
+            self._step(step, -1 if step >= ready else statuses[step])
             if cerebro._event_stop:
                 return step
             step += 1

@@ -26,6 +26,8 @@ from research.engine.native import compiled
 from research.engine.orders import ALIVE, TRAILING, book
 from research.engine.quiet import QuietBars
 from research.feed import SymbolBars
+from research.memory import give_back
+from research.recorder import EndedOrder
 from research.simulated_broker import Commissions, SimulatedBroker, split
 from risk.guard import RiskGuard
 from risk.states import HaltState
@@ -78,6 +80,7 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
         self._quiet = QuietBars(clock, guard, bars)
         self._follows = False
         self._due = [0]
+        self._ended: list[Order] = []
         self._bars = bars
         self._columns: dict[Any, _Columns] = {}
 
@@ -116,6 +119,7 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
             The first bar at which `next` must be called even if there is no work; kept up to date.
         """
         self._step, self._follows, self.native = step, True, compiled()
+        give_back(len(self._clock))  # loading, declaring and computing took more than their lines
         return self._due
 
     def count_bars(self) -> None:
@@ -124,11 +128,17 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
             self._bring_up_to_date()
             self._step, self._follows = [self._bar], False
 
+    def end_of_bars(self) -> None:
+        """As the base has it; the columns of prices are let go."""
+        super().end_of_bars()
+        self._columns.clear()
+
     def next(self) -> None:
         """One bar; see `SimulatedBroker.next`."""
         if not self._follows:
             super().next()
             return
+        self._put_away()
         bar, quiet = self._step[0], self._quiet
         if quiet.marks:
             quiet.end(bar)
@@ -165,6 +175,16 @@ class LeanBroker(SimulatedBroker, MatchingBroker):
 
     def _tell(self, order: Order) -> None:
         self.notifs.append(self._as_now(order))
+        if self._follows and not order.alive():
+            self._ended.append(order)
+
+    def _put_away(self) -> None:
+        """Let go of the orders that ended before this bar."""
+        for order in self._ended:
+            record = self._records.get(order.ref)
+            if record is not None:
+                record.order = EndedOrder(1 if order.isbuy() else -1, order.status)
+        self._ended.clear()
 
     def _book(  # noqa: PLR0917 (as the base's)
         self, order: Order, size: float, price: float, closed: _Part, opened: _Part, profit: float, position: Position

@@ -8,10 +8,11 @@ experiment, so the same experiment on the same bars gives the same output bit fo
 """
 
 import random
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import backtrader as bt
 import numpy as np
@@ -28,6 +29,8 @@ from research.engine.lean_broker import LeanBroker
 from research.errors import AccountingError, BarsError, ExperimentError, IneligibleError
 from research.experiment import Experiment
 from research.feed import SymbolBars, arrow_feed, symbol_bars
+from research.memory import give_back
+from research.recorder import Recorder
 from research.remarks import remarks
 from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
@@ -39,6 +42,9 @@ from strategies.base_strategy import BaseStrategy
 from strategies.errors import StrategyError
 from strategies.registry import load_strategy, resolve_params
 from warehouse.calendar import TradingCalendar, get_calendar
+
+if TYPE_CHECKING:
+    from research.engine.kernel import Records
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,9 +85,14 @@ def run_backtest(
         AccountingError: the finished run does not add up: a fault of barloom, or of a strategy that tampers.
     """
     prepared = prepare_run(experiment, bars)
+    many = sum(len(one) for one in prepared.bars.values())
+    give_back(many)
     output = replay(prepared, engine=engine)
+    give_back(many)  # a run takes many times what it leaves behind
     require_balanced(output, prepared.bars, participation=prepared.costs.participation.fraction)
-    return replace(output, warnings=remarks(experiment, output, prepared.bars, benchmark))
+    told = remarks(experiment, output, prepared.bars, benchmark)
+    give_back(many)  # checking takes as much as the tables
+    return replace(output, warnings=told)
 
 
 def prepare_run(experiment: Experiment, bars: Mapping[str, pa.Table]) -> PreparedRun:
@@ -147,13 +158,22 @@ def _on_kernel(prepared: PreparedRun) -> tuple[RunOutput | None, str]:
         return None, reason
     _seed(prepared)
     try:
-        prepared_kernel = kernel.Kernel.prepare(prepared)
-        run = prepared_kernel.run(prepared.params)
+        records, reason = _records(prepared)
     except StrategyError as error:
         raise ExperimentError(f"{prepared.experiment.name}: {error}") from None
+    return None if records is None else kernel.run_output(records, prepared), reason
+
+
+def _records(prepared: PreparedRun) -> tuple["Records | None", str]:
+    """What happened on the kernel, whose arrays are given back before tables need memory."""
+    from research.engine import kernel  # noqa: PLC0415
+
+    prepared_kernel = kernel.Kernel.prepare(prepared)
+    give_back(len(prepared_kernel.clock))
+    run = prepared_kernel.run(prepared.params)
     if run.uncertain is not None:
         return None, run.uncertain
-    return kernel.run_output(prepared_kernel, run, prepared), "Limits acted, of which the kernel keeps no record."
+    return kernel.records_of(prepared_kernel, run, prepared), "Limits acted, of which the kernel keeps no record."
 
 
 def _seed(prepared: PreparedRun) -> None:
@@ -209,9 +229,40 @@ class Rig:
             name = self._prepared.experiment.name
             if self._cerebro.broker is not self._broker:
                 raise AccountingError(f"{name}: the strategy replaced the broker, so its orders were not guarded.")
-            warmed_up = _warmed_up(self._cerebro, self._prepared)
-            output = _output(self._prepared, self._clock, self._broker, self._guard, warmed_up)
+            ran = self._ran()
+            self._put_away()
+            output = _output(self._prepared, self._clock, ran, self._guard)
         return replace(output, engine=self._cerebro.engine, engine_reason=self._cerebro.reason)
+
+    def _ran(self) -> "_Ran":
+        """What the tables need of Backtrader's objects."""
+        broker, recorder = self._broker, self._broker.recorder
+        return _Ran(
+            recorder=recorder,
+            orders=orders_table(recorder, self._clock),
+            met=tuple(data._name for data in broker.positions),
+            bars_done=broker.bars_done,
+            value=broker.getvalue(),
+            warmed_up=_warmed_up(self._cerebro, self._prepared),
+        )
+
+    def _put_away(self) -> None:
+        """Empty the lines of a run, which wait for the garbage collector: they may be larger than all tables."""
+        for data in self._cerebro.datas:
+            for line in data.lines.lines:
+                line.array = array("d")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A run that is over, without Backtrader's objects."""
+
+    recorder: Recorder
+    orders: pa.Table  # ORDERS_SCHEMA
+    met: tuple[str, ...]  # symbols in the order in which the broker met them
+    bars_done: int
+    value: float  # the broker's, at the end
+    warmed_up: datetime | None
 
 
 class _TellsTheEnd:
@@ -332,17 +383,14 @@ def limits_of(experiment: Experiment, strategy: type[bt.Strategy], params: Mappi
     return limits if experiment.resolution.intraday else limits.model_copy(update={"flat_before_close_minutes": None})
 
 
-def _output(
-    prepared: PreparedRun, clock: Clock, broker: SimulatedBroker, guard: RiskGuard, warmed_up: datetime | None
-) -> RunOutput:
-    recorder = broker.recorder
-    met = [prepared.bars[data._name] for data in broker.positions]
-    equity = equity_table(recorder, clock, met, broker.bars_done)
+def _output(prepared: PreparedRun, clock: Clock, ran: _Ran, guard: RiskGuard) -> RunOutput:
+    recorder = ran.recorder
+    equity = equity_table(recorder, clock, [prepared.bars[symbol] for symbol in ran.met], ran.bars_done)
     if equity.num_rows == 0:
         raise BarsError(f"{prepared.experiment.name}: the strategy stopped before the first bar.")
-    if equity["equity"][-1].as_py() != broker.getvalue():
+    if equity["equity"][-1].as_py() != ran.value:
         raise AccountingError(
-            f"{prepared.experiment.name}: the broker's value is {broker.getvalue()!r} but its records make it"
+            f"{prepared.experiment.name}: the broker's value is {ran.value!r} but its records make it"
             f" {equity['equity'][-1].as_py()!r}; the strategy changed cash or positions without an order."
         )
     fills = fills_table(recorder, clock)
@@ -350,7 +398,7 @@ def _output(
     return RunOutput(
         starting_cash=prepared.experiment.cash,
         equity=equity,
-        orders=orders_table(recorder, clock),
+        orders=ran.orders,
         fills=fills,
         trades=trades,
         open_trades=open_trades,
@@ -361,6 +409,6 @@ def _output(
         commission=sum(fills["commission"].to_pylist()),
         slippage=sum(fills["slippage"].to_pylist()),
         financing=sum(amount for _, amount in recorder.financing),
-        warmed_up=warmed_up,
+        warmed_up=ran.warmed_up,
         deposits=sum(amount for _, amount in recorder.deposits),
     )

@@ -1,24 +1,18 @@
 """How many times faster the engines are than Backtrader as it comes, on the works of `works`.
 
-Belongs here: the ratios, their goals, the memory of a long run. Does not belong here: the works, whether results are
+Belongs here: the ratios, their goals. Does not belong here: the works, memory, whether results are
 the same (tests/unit/research/engine; a work whose fills differ is an error here all the same).
 """
 
 import gc
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from long_run import crossover
+from crossover import crossover
 from works import Work, run_fast, run_vanilla, work
 
 from research.engine import PreparedRun
@@ -26,7 +20,6 @@ from research.engine.kernel import Kernel
 
 SWEEP = 100
 _REPEATS = 5
-_COLUMNS = ("ts", "sessions", "open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)
@@ -53,26 +46,6 @@ def measure() -> Iterator[Speed]:
     yield Speed("W1 kernel: SMACrossover, costs and limits", _kernel(work("W1"), 9), 500)
     yield Speed("W2 kernel: SMACrossover, costs and limits", _kernel(work("W2"), 1), 500)
     yield Speed(f"W4 kernel: {SWEEP} trials with a Sharpe ratio", _sweep(work("W1"), 3), 1500, "tuned")
-
-
-def memory() -> float:
-    """Peak resident megabytes of a process that runs SMACrossover over 500,000 minute bars on the fast engine.
-
-    It reads them from Parquet, and imports what a backtest needs.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "bars.parquet"
-        (bars,) = work("W2").bars.values()
-        pq.write_table(pa.table({name: getattr(bars, name) for name in _COLUMNS}), file)
-        done = subprocess.run(
-            [sys.executable, "long_run.py", str(file), str(work("W2").cash)],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=600,
-        )
-    return float(done.stdout) / 1024
 
 
 def prepared(of: Work, **params: int) -> PreparedRun:

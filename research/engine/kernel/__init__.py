@@ -5,6 +5,6 @@ engine.
 """
 
 from research.engine.kernel.kernel import Kernel, KernelRun, ineligible
-from research.engine.kernel.output import run_output
+from research.engine.kernel.output import Records, records_of, run_output
 
-__all__ = ["Kernel", "KernelRun", "ineligible", "run_output"]
+__all__ = ["Kernel", "KernelRun", "Records", "ineligible", "records_of", "run_output"]

@@ -7,6 +7,7 @@ summed in the order in which the libraries sum. Does not belong here: what a fig
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -52,6 +53,18 @@ FIGURES: Final = frozenset(name for name, info in METRICS.items() if info.unit i
 """Every figure a run can be asked for: all that are numbers and need no benchmark."""
 
 
+class BarNumbers:
+    """The number of each symbol's bar at each tick; counted when a figure first asks."""
+
+    def __init__(self, fresh: npt.NDArray[np.uint8]) -> None:
+        self._fresh = fresh
+
+    @cached_property
+    def by_symbol(self) -> Integers:
+        """By symbol and tick, -1 before the first."""
+        return np.cumsum(self._fresh, axis=1, dtype=np.int64) - 1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
     """What the figures of all runs of an experiment share.
@@ -62,7 +75,7 @@ class Session:
         days: exchange day of each session.
         closes: last tick of each session.
         prices: closes by symbol and tick.
-        bars: number of the symbol's bar at each tick, by symbol.
+        bars: number of the symbol's bar at each tick.
         last_closes: last close of each symbol.
         ts: moments of the ticks, microseconds since 1970-01-01 UTC.
     """
@@ -72,7 +85,7 @@ class Session:
     days: Integers
     closes: Integers
     prices: Floats
-    bars: Integers
+    bars: BarNumbers
     last_closes: Floats
     ts: Integers
 
@@ -86,9 +99,9 @@ class Session:
             clock.days[closes],
             closes,
             market.prices[machine.CLOSE],
-            np.cumsum(market.fresh, axis=1, dtype=np.int64) - 1,
+            BarNumbers(market.fresh),
             np.array([bars.close[-1] for bars in all_bars]),
-            clock.ts,
+            market.ticks[machine.TS],  # the clock's own may be read-only, for which numba would compile once more
         )
 
 
@@ -316,7 +329,7 @@ def _money_figures(
 
 
 def _trade_figures(session: Session, fills: machine.Records) -> dict[str, float | None]:
-    rows, still_open = _trades(fills, session.bars, session.last_closes, session.ts)
+    rows, still_open = _trades(fills, session.bars.by_symbol, session.last_closes, session.ts)
     gross, net, held, bars = rows
     count, sessions = len(net), len(session.closes)
     open_profit, earned = float(np.sum(still_open)), float(gross.sum())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from broker.costs.fees import fee_table
 from research.clock import Clock, clock_of
 from research.engine.kernel import machine
 from research.engine.kernel.declared import Declared
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _SPACE: Final = 1024
 _LAST: Final = 2**22
 _LAST_TERMS: Final = 10_000
+_QUESTIONS: Final = 256  # fees worked out in decimals, all runs of a kernel together
+_MILLION: Final = 1_000_000
 _OWN: Final = frozenset({"signals", "indicators", "limits_for", "limits"})
 """Methods that a declared strategy may override: those that the kernel calls, and those that nothing calls."""
 _METHODS: Final = (FunctionType, classmethod, staticmethod, property)
@@ -162,6 +165,7 @@ class Kernel:
         self._terms: dict[tuple[Any, ...], machine.Records] = {}
         self._recent: dict[int, npt.NDArray[np.int64]] = {}
         self._memory = _Memory.of(len(self.symbols), _SPACE)
+        self._answers = np.zeros((1 + _QUESTIONS, 5))
         self._terms_for(prepared.params)  # most studies vary neither limits nor size
 
     @classmethod
@@ -185,10 +189,29 @@ class Kernel:
         ready = self._declared.load(SimpleNamespace(**params))
         terms = self._terms_for(params)
         fault = self._simulate(terms)
-        while fault == machine.FULL and len(self._memory.orders) < _LAST:
-            self._memory = _Memory.of(len(self.symbols), 4 * len(self._memory.orders))
+        while self._can_go_on(fault):
             fault = self._simulate(terms)
         return self._result(fault, ready)
+
+    def _can_go_on(self, fault: int) -> bool:
+        """Whether a run that ended early can be run again to a better end: with more room, with a fee that it asked."""
+        if fault == machine.FULL and len(self._memory.orders) < _LAST:
+            self._memory = _Memory.of(len(self.symbols), 4 * len(self._memory.orders))
+            return True
+        return fault == machine.UNCERTAIN_FEE and self._answer()
+
+    def _answer(self) -> bool:
+        """Work out in decimals the fee that floats could not tell; False where there is no room for another."""
+        answers = self._answers
+        known = int(answers[0, 0]) + 1
+        if known == len(answers):
+            return False
+        quantity, price, row, before = answers[0, 1:].tolist()
+        day = fee_table().days[int(row)]
+        total = self._prepared.costs.commission(quantity, price, day, monthly_shares=before).total
+        answers[known] = quantity, price, row, before, int(total * _MILLION)
+        answers[0, 0] = known
+        return True
 
     def _simulate(self, terms: machine.Records) -> int:
         declared, market, memory = self._declared, self._market, self._memory
@@ -200,7 +223,8 @@ class Kernel:
                 machine.simulate(
                     terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
                     market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
-                    market.tiers, market.sales, self._recent_for(terms), True if terms["guarded"][0] else None,
+                    market.tiers, market.sales, self._answers, self._recent_for(terms),
+                    True if terms["guarded"][0] else None,
                 )
             )  # fmt: skip
         finally:

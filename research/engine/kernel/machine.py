@@ -176,7 +176,8 @@ _TRIES = 3
 # A charge is the sum of what depends on shares alone, which is exact in whole numbers, and of a fraction of the value,
 # which is known to a few units of the last place. The sum is rounded to millionths, so these units decide only where it
 # lies next to the middle of two of them. There the price is read as the short decimal that it is, if it is one, and the
-# sum is made exactly; otherwise the answer is UNSURE.
+# sum is made exactly; otherwise the answer is UNSURE, and decimals are asked outside: the run ends with its
+# question, and is run again with the answer.
 
 UNSURE = -1
 _LARGEST = 1e8  # shares of an order, so that whole numbers stay within 63 bits
@@ -252,6 +253,35 @@ def charge(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords
         return UNSURE
     exact = fixed * scale + fraction * whole * scaled
     return (2 * exact + unit * scale) // (2 * unit * scale)
+
+
+@inner
+def charged(  # noqa: PLR0917
+    terms: Records, tiers: Table, sales: Table, answers: Table, sale_row: int, quantity: float, price: float,
+    before: float,
+) -> int:  # fmt: skip
+    """`charge`, or where floats cannot tell what was answered earlier; UNSURE, and the question noted, if nothing was.
+
+    Args:
+        terms: as all that follow but `answers`, see `charge`.
+        tiers: likewise.
+        sales: likewise.
+        answers: how many there are, then the open question; a row each of quantity, price, row of sales, shares before
+            and millionths.
+        sale_row: likewise.
+        quantity: likewise.
+        price: likewise.
+        before: likewise.
+    """
+    fee: int = charge(terms, tiers, sales, sale_row, quantity, price, before)
+    if fee != UNSURE:
+        return fee
+    for row in range(1, int(answers[0, 0]) + 1):
+        same = answers[row, 0] == quantity and answers[row, 1] == price and answers[row, 2] == sale_row
+        if same and answers[row, 3] == before:
+            return int(answers[row, 4])
+    answers[0, 1], answers[0, 2], answers[0, 3], answers[0, 4] = quantity, price, sale_row, before
+    return UNSURE
 
 
 @compiled
@@ -618,7 +648,7 @@ def book_interest(  # noqa: PLR0917
 @inner
 def accept_submitted(  # noqa: PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, queues: Table, ticks: Table, tiers: Table,
-    sales: Table, tick: int,
+    sales: Table, answers: Table, tick: int,
 ) -> None:  # fmt: skip
     """Accept the orders that the cash would pay for, one after the other, at the prices they were sent with."""
     a = account[0]
@@ -640,7 +670,7 @@ def accept_submitted(  # noqa: PLR0917
         for part in range(2):
             size = opened if part else closed
             if size != 0.0:
-                fee = charge(terms, tiers, sales, row, size, order.price, 0.0)
+                fee = charged(terms, tiers, sales, answers, row, size, order.price, 0.0)
                 if fee == UNSURE:
                     a.fault = UNCERTAIN_FEE
                 cash -= size * order.price
@@ -659,7 +689,7 @@ def accept_submitted(  # noqa: PLR0917
 @inner
 def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
     terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, queues: Table, market: Table,
-    fresh: Table, ticks: Table, tiers: Table, sales: Table, tick: int,
+    fresh: Table, ticks: Table, tiers: Table, sales: Table, answers: Table, tick: int,
 ) -> None:  # fmt: skip
     """Give every pending order one chance: execute what the bar allows and the cash pays for."""
     a, terms_of = account[0], terms[0]
@@ -719,8 +749,8 @@ def work_orders(  # noqa: C901, PLR0912, PLR0915, PLR0917 (the way of one fill)
                 if terms_of.charges and some != 0.0 and (part == 0 or opened != 0.0):
                     shares = order.fee_shares + abs(some)
                     worth = order.fee_value + abs(some) * price
-                    fee = charge(terms, tiers, sales, ticks[SALE_FEES, tick], math.copysign(shares, some),
-                                 worth / shares, a.month_shares - (shares - abs(some)))  # fmt: skip
+                    fee = charged(terms, tiers, sales, answers, ticks[SALE_FEES, tick], math.copysign(shares, some),
+                                  worth / shares, a.month_shares - (shares - abs(some)))  # fmt: skip
                     if fee == UNSURE:
                         a.fault = UNCERTAIN_FEE
                     fee = fee - order.fee_charged if fee > order.fee_charged else 0
@@ -1059,7 +1089,7 @@ def next_tick(  # noqa: C901, PLR0912, PLR0917 (one loop that hardly calls)
 def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
     terms: Records, account: Records, symbols: Records, orders: Records, fills: Records, bookings: Records,
     queues: Table, market: Table, fresh: Table, code: Table, away: Table | None, comes_to: Table, ticks: Table,
-    tiers: Table, sales: Table, recent: Table, guarded: Given,
+    tiers: Table, sales: Table, answers: Table, recent: Table, guarded: Given,
 ) -> int:  # fmt: skip
     """Run from the first bar to the last.
 
@@ -1079,6 +1109,7 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
         ticks: the clock by row and tick.
         tiers: see `charge`.
         sales: likewise.
+        answers: see `charged`.
         recent: moments of the last entry orders, as many as a minute may have.
         guarded: None where no limit looks at time, equity, or the number of orders.
 
@@ -1115,9 +1146,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915, PLR0917
         if ticks[NIGHTS, tick] and a.booked != tick:
             book_interest(terms, account, symbols, bookings, queues, market, ticks, tick)
         if a.sent:
-            accept_submitted(terms, account, symbols, orders, queues, ticks, tiers, sales, tick)
+            accept_submitted(terms, account, symbols, orders, queues, ticks, tiers, sales, answers, tick)
         if a.pending:
-            work_orders(terms, account, symbols, orders, fills, queues, market, fresh, ticks, tiers, sales, tick)
+            work_orders(
+                terms, account, symbols, orders, fills, queues, market, fresh, ticks, tiers, sales, answers, tick
+            )
         a.value = value(account, symbols, queues, market, tick)
         if guarded is not None:
             if of.marks:

@@ -1,6 +1,7 @@
 """The records of a compiled run as the result of a backtest.
 
-Belongs here: records out of rows. Does not belong here: tables (see `research.run_tables`), the rules.
+Belongs here: records out of rows, a result out of records. Does not belong here: tables (see `research.run_tables`),
+the rules.
 """
 
 from collections.abc import Iterator
@@ -8,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from backtrader.order import Order
-
+from research.clock import Clock
 from research.engine.kernel import machine
 from research.engine.kernel.kernel import Kernel, KernelRun
-from research.recorder import FillRecord, OrderRecord, Recorder
+from research.recorder import EndedOrder, FillRecord, OrderRecord, Recorder
 from research.run_output import RunOutput
 from research.run_tables import equity_table, fills_table, orders_table
 from research.trades import trades_from_fills
@@ -27,33 +27,40 @@ _KINDS: Final = ("market", "stop", "limit")
 _REASONS: Final = (None, "not enough cash at the price of the fill", "the position it protects is closed")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """What the tables ask of Backtrader's order."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """What is kept of a run for its tables, a hundredth of what running it takes.
 
-    size: float
-    status: int
+    Attributes:
+        recorder: what happened.
+        clock: the ticks of the run.
+        met: symbols in the order in which the broker met them.
+        ready: index of each symbol's own first bar that could decide.
+    """
 
-    def isbuy(self) -> bool:
-        return self.size > 0
-
-    def getstatusname(self) -> str:
-        name: str = Order.Status[self.status]
-        return name
+    recorder: Recorder
+    clock: Clock
+    met: tuple[str, ...]
+    ready: tuple[int, ...]
 
 
-def run_output(kernel: Kernel, run: KernelRun, prepared: "PreparedRun") -> RunOutput | None:
-    """The result of a run, equal to the other engines'; None where the risk guard acted, whose words are not kept."""
+def records_of(kernel: Kernel, run: KernelRun, prepared: "PreparedRun") -> Records | None:
+    """The records of a run; None where the risk guard acted, whose words are not kept."""
     if run.uncertain is not None or run.acted:
         return None
-    recorder = _recorder(kernel, run, prepared.experiment.cash)
-    met = [prepared.bars[kernel.symbols[symbol]] for symbol in run.met.tolist()]
-    fills = fills_table(recorder, kernel.clock)
+    met = tuple(kernel.symbols[symbol] for symbol in run.met.tolist())
+    return Records(_recorder(kernel, run, prepared.experiment.cash), kernel.clock, met, run.ready)
+
+
+def run_output(records: Records, prepared: "PreparedRun") -> RunOutput:
+    """The result of a run, equal to the other engines'."""
+    recorder, clock = records.recorder, records.clock
+    fills = fills_table(recorder, clock)
     trades, open_trades = trades_from_fills(fills, prepared.bars)
     return RunOutput(
         starting_cash=prepared.experiment.cash,
-        equity=equity_table(recorder, kernel.clock, met, len(kernel.clock)),
-        orders=orders_table(recorder, kernel.clock),
+        equity=equity_table(recorder, clock, [prepared.bars[symbol] for symbol in records.met], len(clock)),
+        orders=orders_table(recorder, clock),
         fills=fills,
         trades=trades,
         open_trades=open_trades,
@@ -64,7 +71,7 @@ def run_output(kernel: Kernel, run: KernelRun, prepared: "PreparedRun") -> RunOu
         commission=sum(fills["commission"].to_pylist()),
         slippage=sum(fills["slippage"].to_pylist()),
         financing=sum(amount for _, amount in recorder.financing),
-        warmed_up=_warmed_up(run, prepared),
+        warmed_up=_warmed_up(records.ready, prepared),
         deposits=0,
         engine="kernel",
     )
@@ -101,7 +108,7 @@ def _order(kernel: Kernel, number: int, row: dict[str, Any]) -> OrderRecord:
         limit_price=None,
         protective=bool(row["protective"]),
         newest_bar=0.0,
-        order=_Sent(row["requested"], row["status"]),
+        order=EndedOrder(row["requested"], row["status"]),
         filled=row["filled"],
         final_bar=row["final_tick"],
         reason=_REASONS[row["reason"]],
@@ -116,10 +123,10 @@ def _rows(records: machine.Records) -> Iterator[dict[str, Any]]:
             yield dict(zip(names, row, strict=True))
 
 
-def _warmed_up(run: KernelRun, prepared: "PreparedRun") -> datetime | None:
+def _warmed_up(first_ready: tuple[int, ...], prepared: "PreparedRun") -> datetime | None:
     """When every symbol had the bars that its declaration needs."""
     moments = []
-    for ready, bars in zip(run.ready, prepared.bars.values(), strict=True):
+    for ready, bars in zip(first_ready, prepared.bars.values(), strict=True):
         if ready >= len(bars):
             return None
         moments.append(int(bars.ts[ready]))

@@ -1,4 +1,4 @@
-"""Quality rules as asset checks, and the gate before bars are used to decide."""
+"""Quality rules as asset checks."""
 
 from datetime import date
 
@@ -6,13 +6,10 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from pipelines.checks import STANDING_ERRORS, check_results, refuse_bad_bars, standing_errors
-from pipelines.errors import QualityGateError
-from pipelines.stamps import Stamp, write_stamp
-from warehouse.errors import NoDataError
+from pipelines.checks import STANDING_ERRORS, check_results, standing_errors
 from warehouse.quality import QualityReport, write_report
 from warehouse.resolution import Resolution
-from warehouse.schema import CLEAN_SCHEMA, FINDINGS_SCHEMA, QUALITY_SCHEMA
+from warehouse.schema import FINDINGS_SCHEMA, QUALITY_SCHEMA
 from warehouse.store import Warehouse
 
 DAILY = Resolution.DAILY
@@ -36,19 +33,6 @@ def _row(symbol, rule, severity, *, passed):
 @pytest.fixture
 def store(tmp_path):
     return Warehouse(tmp_path)
-
-
-def keep(store: Warehouse, judged: QualityReport, *, judged_version: str | None = None) -> None:
-    """One clean bar of the symbol, and the report with its stamp as the graph would leave them."""
-    bar = {
-        "symbol": judged.symbol, "resolution": "1d", "ts": 1_362_171_600_000_000, "session": date(2013, 3, 1),
-        "regular": True, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "split_factor": 1.0,
-        "dividend_factor": 1.0,
-    }  # fmt: skip
-    store.write_clean(judged.symbol, DAILY, pa.Table.from_pylist([bar], schema=CLEAN_SCHEMA))
-    write_report(store, judged)
-    version = judged_version or store.data_version(judged.symbol, DAILY)
-    write_stamp(store.root, "quality_report", judged.symbol, Stamp("r", {"clean_bars": version}, "c"))
 
 
 def test_a_check_names_the_symbols_of_the_run_that_fail_it():
@@ -79,42 +63,8 @@ def test_a_rule_that_could_not_be_computed_has_not_failed():
 
 
 def test_a_standing_error_is_seen_whichever_run_found_it(store):
-    keep(store, report("AAPL"))
-    keep(store, report("FB", ("missing_sessions", "ERROR")))
+    write_report(store, report("AAPL"))
+    write_report(store, report("FB", ("missing_sessions", "ERROR")))
     result = standing_errors(store, ["AAPL", "FB", "NEVER"], DAILY)
     assert (result.check_name, result.passed) == (STANDING_ERRORS, False)
     assert result.metadata["standing"].records[0].data == {"symbol": "FB", "errors": "missing_sessions"}
-
-
-def test_judged_bars_without_an_error_go_through(store):
-    keep(store, report("AAPL", ("flat_run", "WARN")))
-    assert refuse_bad_bars(store, ["AAPL"], DAILY, override=None) == {}
-
-
-def test_an_error_stops_who_would_use_the_bars(store):
-    keep(store, report("FB", ("missing_sessions", "ERROR")))
-    with pytest.raises(QualityGateError, match=r"FB: quality ERROR stands \(missing_sessions\)"):
-        refuse_bad_bars(store, ["FB"], DAILY, override=None)
-
-
-def test_an_override_with_a_reason_lets_them_through_and_says_what_was_overridden(store):
-    keep(store, report("FB", ("missing_sessions", "ERROR")))
-    assert refuse_bad_bars(store, ["FB"], DAILY, override="holiday data") == {"FB": ["missing_sessions"]}
-
-
-def test_bars_that_nobody_judged_are_refused(store):
-    keep(store, report("AAPL"))
-    (store.root / "stamps" / "quality_report" / "AAPL.json").unlink()
-    with pytest.raises(QualityGateError, match="have not been judged"):
-        refuse_bad_bars(store, ["AAPL"], DAILY, override="anything")
-
-
-def test_a_report_about_other_bars_does_not_count(store):
-    keep(store, report("AAPL"), judged_version="older")
-    with pytest.raises(QualityGateError, match="is of other 1d bars"):
-        refuse_bad_bars(store, ["AAPL"], DAILY, override=None)
-
-
-def test_a_symbol_without_bars_is_no_data_and_no_pass(store):
-    with pytest.raises(NoDataError, match="NEVER"):
-        refuse_bad_bars(store, ["NEVER"], DAILY, override=None)

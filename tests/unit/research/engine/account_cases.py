@@ -19,7 +19,7 @@ import pandas as pd
 from broker.errors import BrokerError
 from research.engine import replay
 from research.engine.choice import Engine
-from research.engine.kernel import Kernel, run_output
+from research.engine.kernel import Kernel, records_of, run_output
 from research.engine.run import limits_of
 from research.errors import IneligibleError, ResearchError
 from strategies.base_strategy import BaseStrategy
@@ -353,7 +353,8 @@ def carry_out_numbers(case: AccountCase) -> tuple[Recording, Recording] | None:
     output = replay(ready, engine=Engine.VANILLA)
     write_output(expected, output, words=False)
     expected.note("halt", output.final_halt.severity)
-    write_output(found, run_output(kernel, replace(run, acted=False), ready), words=False)
+    records = records_of(kernel, replace(run, acted=False), ready)
+    write_output(found, run_output(records, ready), words=False)
     found.note("halt", run.halt)
     return expected, found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from research.engine import PreparedRun, replay
 from research.engine.choice import Engine
-from research.engine.kernel import Kernel, KernelRun, run_output
+from research.engine.kernel import Kernel, KernelRun, records_of, run_output
 from research.engine.verify import EngineDifference, first_difference
 from research.run_output import RunOutput
 from research.study.trial import with_params
@@ -114,7 +114,8 @@ def on_kernel(ready: PreparedRun) -> tuple[KernelRun, RunOutput | None]:
     """The run on the kernel; its output also where limits acted, without their words."""
     kernel = Kernel.prepare(ready)
     run = kernel.run(ready.params)
-    return run, run_output(kernel, replace(run, acted=False), ready)
+    records = records_of(kernel, replace(run, acted=False), ready)
+    return run, None if records is None else run_output(records, ready)
 
 
 def difference(ready: PreparedRun) -> tuple[EngineDifference | str | None, KernelRun]:

@@ -1,5 +1,6 @@
 """The kernel gives what Backtrader's loop gives, bit for bit, or says why it gives nothing."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.engine import Engine, prepare_run, replay
-from research.engine.kernel import Kernel, ineligible, run_output
+from research.engine.kernel import Kernel, ineligible, records_of, run_output
 from research.engine.verify import first_difference
 from research.errors import ResearchError
 from research.experiment import Experiment
@@ -130,7 +131,7 @@ def test_a_kernel_runs_any_number_of_parameters(sample):
     for short, long in ((5, 20), (10, 100), (30, 31)):
         params = {**sample.params, "sma_short": short, "sma_long": long, "allow_short": long == 100}
         ready = with_params(sample, params)
-        output = run_output(kernel, kernel.run(params), ready)
+        output = run_output(records_of(kernel, kernel.run(params), ready), ready)
         assert first_difference(replay(ready, engine=Engine.FAST), output) is None
     again = kernel.run(sample.params)
     assert again.fills.tobytes() == first.fills.tobytes()
@@ -181,7 +182,23 @@ def test_a_stop_below_nothing_is_left_to_the_slower_engines():
     assert run.uncertain == "The price of a protective order is not a positive number, which the kernel leaves alone."
     with pytest.raises(ResearchError, match="ended early: The price of a protective order"):
         run.metrics(["sharpe_ratio"])
-    assert run_output(Kernel.prepare(ready), run, ready) is None
+    assert records_of(Kernel.prepare(ready), run, ready) is None
+
+
+class Held(BaseStrategy):
+    @classmethod
+    def signals(cls, bars, p):
+        always = np.ones(len(bars), np.bool_)
+        return Signals(0, always, ~always, ~always, ~always)
+
+
+def test_a_fee_that_floats_cannot_tell_is_worked_out_in_decimals():
+    price = math.nextafter(0.00125, 1.0)  # 1 % of 7 shares lies next to the middle of two millionths
+    costs = {"model": "ibkr_fixed", "slippage": {"kind": "none"}, "participation": None}
+    ready = with_params(prepared(Held, daily("A", flat(price, 6)), costs=costs, cash=0.0099), Held.space.defaults)
+    found, run = difference(ready)
+    assert (found, run.uncertain) == (None, None)
+    assert [(row["quantity"], row["commission"]) for row in run.fills] == [(7.0, 0.000088)]
 
 
 def test_a_run_in_which_limits_act_has_no_words_for_them():
@@ -189,8 +206,8 @@ def test_a_run_in_which_limits_act_has_no_words_for_them():
     ready = case.prepared
     run = Kernel.prepare(ready).run(ready.params)
     assert run.acted
-    assert run_output(Kernel.prepare(ready), run, ready) is None
-    assert run_output(Kernel.prepare(ready), replace(run, acted=False), ready) is not None
+    assert records_of(Kernel.prepare(ready), run, ready) is None
+    assert records_of(Kernel.prepare(ready), replace(run, acted=False), ready) is not None
 
 
 class Deciding(BaseStrategy):
