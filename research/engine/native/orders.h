@@ -46,6 +46,7 @@ parameter_of(PyObject *order, PyObject *name)
     return given;
 }
 
+PyObject *compact(PyObject *own, PyObject *to_come);
 PyObject *object_with(PyTypeObject *type, PyObject *own);
 PyObject *new_order(PyObject *module, PyObject *args);
 int is_plain_order(PyObject *order);

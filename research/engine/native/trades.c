@@ -305,5 +305,6 @@ add_trades(PyObject *Py_UNUSED(module))
         name_justopened, Py_False, name_isopen, Py_False, name_isclosed, Py_False, name_baropen, 0, name_dtopen, 0.0,
         name_barclose, 0, name_dtclose, 0.0, name_barlen, 0, name_historyon, Py_False, name_history, Py_None,
         name_status, TRADE_CREATED);
+    trade_template = compact(trade_template, NULL);
     return trade_type && base_scheme && stock_scheme && zero && trade_template ? 0 : -1;
 }
