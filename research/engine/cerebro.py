@@ -233,6 +233,7 @@ class _Run:
             self._work = broker.work()
         if isinstance(broker, FastBroker):
             self._settle = broker.catch_up
+        self._clocked.ask(self._strategy, broker)
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""

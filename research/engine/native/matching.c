@@ -586,19 +586,26 @@ submit(Desk *desk, PyObject *order, PyObject *own)
 }
 
 /* Make a plain order that belongs to no other, and send it. */
-static PyObject *
-send(PyObject *module, PyObject *args)
+PyObject *
+send_plainly(PyObject *broker, PyTypeObject *type, PyObject *const *values, PyObject *session_end)
 {
     Desk desk;
-    PyObject *broker = PyTuple_Size(args) == 4 ? PyTuple_GET_ITEM(args, 0) : NULL;
-    PyObject *rest = broker == NULL || look_at(&desk, broker) ? NULL : PyTuple_GetSlice(args, 1, 4);
-    PyObject *order = rest == NULL ? NULL : new_order(module, rest);
-    Py_XDECREF(rest);
+    PyObject *order = look_at(&desk, broker) ? NULL : order_by(type, values, session_end);
     if (order != NULL && submit(&desk, order, attributes(order)))
         Py_CLEAR(order);
-    if (order == NULL && !PyErr_Occurred())
-        PyErr_SetString(PyExc_TypeError, "send(broker, type, values, session_end)");
     return order;
+}
+
+static PyObject *
+send(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyTypeObject *type;
+    PyObject *broker, *values, *session_end;
+    if (!PyArg_ParseTuple(args, "OO!O!O:send", &broker, &PyType_Type, &type, &PyTuple_Type, &values, &session_end))
+        return NULL;
+    if (PyTuple_GET_SIZE(values) != 15)
+        return PyErr_Format(PyExc_TypeError, "an order is made of all its parameters");
+    return send_plainly(broker, type, &PyTuple_GET_ITEM(values, 0), session_end);
 }
 
 /* MatchingBroker.submit_accept */

@@ -41,7 +41,10 @@
     X(history, "history") X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")      \
     X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__")            \
     X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(tell, "tell") X(clear, "clear")        \
-    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
+    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")             \
+    X(getattr, "__getattr__") X(broker_now, "_broker_now") X(datas, "datas") X(usual, "usual") X(native, "native")     \
+    X(buy, "buy") X(sell, "sell") X(checksubmit, "checksubmit") X(getsizing, "getsizing") X(isbuy, "isbuy")            \
+    X(getposition, "getposition") X(plimit_given, "plimit")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
@@ -95,5 +98,6 @@ int add_loop(PyObject *module);
 int add_orders(PyObject *module);
 int add_matching(PyObject *module);
 int add_trades(PyObject *module);
+int add_asking(PyObject *module);
 
 #endif

@@ -248,11 +248,11 @@ set_new(PyObject *own, PyObject *name, PyObject *value)
 
 /* The parameters by name. */
 static PyObject *
-named(PyObject *values)
+named(PyObject *const *values)
 {
     PyObject *wanted = PyDict_Copy(wanted_template);
     for (Py_ssize_t number = 0; wanted != NULL && number < PyTuple_GET_SIZE(wanted_names); number++)
-        if (PyDict_SetItem(wanted, PyTuple_GET_ITEM(wanted_names, number), PyTuple_GET_ITEM(values, number)))
+        if (values[number] != Py_None && PyDict_SetItem(wanted, PyTuple_GET_ITEM(wanted_names, number), values[number]))
             Py_CLEAR(wanted);
     return wanted;
 }
@@ -355,6 +355,15 @@ end:
 
 /* orders.new_order, of a type and the values of all parameters */
 PyObject *
+order_by(PyTypeObject *type, PyObject *const *values, PyObject *session_end)
+{
+    PyObject *wanted = named(values);
+    PyObject *order = wanted == NULL ? NULL : order_of(type, wanted, session_end);
+    Py_XDECREF(wanted);
+    return order;
+}
+
+static PyObject *
 new_order(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyTypeObject *type;
@@ -365,10 +374,7 @@ new_order(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_TypeError, "an order is made of one of two types and all its parameters");
         return NULL;
     }
-    PyObject *wanted = named(values);
-    PyObject *order = wanted == NULL ? NULL : order_of(type, wanted, session_end);
-    Py_XDECREF(wanted);
-    return order;
+    return order_by(type, &PyTuple_GET_ITEM(values, 0), session_end);
 }
 
 /* ---------------------------------------------------------------- setting up */

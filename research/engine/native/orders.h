@@ -48,11 +48,12 @@ parameter_of(PyObject *order, PyObject *name)
 
 PyObject *compact(PyObject *own, PyObject *to_come);
 PyObject *object_with(PyTypeObject *type, PyObject *own);
-PyObject *new_order(PyObject *module, PyObject *args);
 int is_plain_order(PyObject *order);
 PyObject *tell(PyObject *order, PyObject *own);
 int book_ahead(Execution *one, PyObject *own);
 int book(Execution *one, PyObject *own);
+PyObject *order_by(PyTypeObject *type, PyObject *const *values, PyObject *session_end);
+PyObject *send_plainly(PyObject *broker, PyTypeObject *type, PyObject *const *values, PyObject *session_end); /* matching.c */
 int collect(PyObject *strategy, PyObject *order); /* trades.c */
 
 #endif
