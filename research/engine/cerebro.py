@@ -22,7 +22,7 @@ from backtrader.feed import AbstractDataBase
 from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
 
-from research.engine.broker import FastBroker
+from research.engine.broker import FastBroker, is_own_way
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 from research.engine.matching import MatchingBroker
@@ -415,7 +415,7 @@ class _Run:
             run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
             following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
             due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
-            settle=self._settle, tell=self.tell if self._news.of_changes else None,
+            settle=self._settle, own_broker=is_own_way(broker), tell=self.tell if self._news.of_changes else None,
         )  # fmt: skip
         return int(loop.bars(first, count))
 

@@ -675,7 +675,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     return Py_XNewRef(done);
 }
 
-/* ---------------------------------------------------------------- marks */
+/* ---------------------------------------------------------------- a bar */
 
 /* MarkedPosition.mark */
 static int
@@ -696,20 +696,133 @@ mark_position(PyObject *data, PyObject *position)
 }
 
 /* The loop of FastBroker.mark */
-static PyObject *
-mark(PyObject *Py_UNUSED(module), PyObject *positions)
+static int
+mark_all(PyObject *positions)
 {
     PyObject *data, *position;
     Py_ssize_t at = 0;
-    if (!PyDict_Check(positions))
-        return PyErr_Format(PyExc_TypeError, "positions are kept in a dictionary");
-    while (PyDict_Next(positions, &at, &data, &position)) {
-        if (!PyType_IsSubtype(Py_TYPE(position), held_type))
-            return PyErr_Format(PyExc_TypeError, "a position that cannot be marked");
-        if (mark_position(data, position))
-            return NULL;
+    if (!PyDict_Check(positions)) {
+        PyErr_SetString(PyExc_TypeError, "positions are kept in a dictionary");
+        return -1;
     }
-    Py_RETURN_NONE;
+    while (PyDict_Next(positions, &at, &data, &position)) {
+        if (!PyType_IsSubtype(Py_TYPE(position), held_type)) {
+            PyErr_SetString(PyExc_TypeError, "a position that cannot be marked");
+            return -1;
+        }
+        if (mark_position(data, position))
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+mark(PyObject *Py_UNUSED(module), PyObject *positions)
+{
+    return mark_all(positions) ? NULL : Py_NewRef(Py_None);
+}
+
+static int
+call(PyObject *broker, PyObject *method)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(broker, method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+is_set(PyObject *own, PyObject *name)
+{
+    return PyDict_GetItemWithError(own, name) == Py_True;
+}
+
+/* FastBroker.catch_up */
+int
+catch_up(PyObject *broker)
+{
+    PyObject *own = attributes(broker), *positions = own == NULL ? NULL : attribute(own, name_positions);
+    if (positions == NULL)
+        return -1;
+    if (is_set(own, name_stale) || is_set(own, name_unmarked)) {
+        if (PyDict_SetItem(own, name_unmarked, Py_False) || mark_all(positions))
+            return -1;
+    }
+    return is_set(own, name_confided) ? 0 : call(broker, name_value_now);
+}
+
+/* How many things wait in a container of the broker's; not 0 where there is none. */
+static Py_ssize_t
+waiting(PyObject *own, PyObject *name)
+{
+    PyObject *queue = PyDict_GetItemWithError(own, name);
+    return queue == NULL ? -1 : PyObject_Size(queue);
+}
+
+static int
+is_false_attribute(PyObject *object, PyObject *name)
+{
+    return is_true_attribute(object, name) == 0;
+}
+
+/* FastBroker._can_be_simple, where nothing else than orders has to be looked after either. */
+static int
+is_simple(PyObject *own)
+{
+    PyObject *p = PyDict_GetItemWithError(own, name_p), *feeds = PyDict_GetItemWithError(own, name_feeds), *filler;
+    if (!is_set(own, name_usual) || waiting(own, name_always) || waiting(own, name_toactivate) || p == NULL ||
+        feeds == NULL || !PyList_Check(feeds) || (filler = PyObject_GetAttr(p, name_filler)) == NULL)
+        return 0;
+    Py_DECREF(filler);
+    if (filler != Py_None || !is_false_attribute(p, name_coc) || !is_false_attribute(p, name_coo) ||
+        is_true_attribute(p, name_shortcash) != 1 || is_true_attribute(p, name_checksubmit) != 1)
+        return 0;
+    for (Py_ssize_t number = 0; number < PyList_GET_SIZE(feeds); number++) {
+        PyObject *other = PyObject_GetAttr(PyList_GET_ITEM(feeds, number), name_compensate);
+        Py_XDECREF(other);
+        if (other != Py_None)
+            return 0;
+    }
+    return 1;
+}
+
+/* The orders that were submitted, then those that are pending. */
+static int
+work(PyObject *broker, PyObject *own)
+{
+    if (waiting(own, name_submitted)) {
+        PyObject *done = check_submitted(NULL, broker);
+        Py_XDECREF(done);
+        if (done == NULL || (done == Py_False && call(broker, name_check_submitted)))
+            return -1;
+    }
+    if (!waiting(own, name_pending))
+        return 0;
+    PyObject *done = work_orders(NULL, broker);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* FastBroker.next */
+int
+work_at_bar(PyObject *broker)
+{
+    PyObject *own = attributes(broker);
+    int simple = own != NULL && is_simple(own);
+    if (PyErr_Occurred())
+        return -1;
+    if (!simple)
+        return call(broker, name_next);
+    if (PyDict_SetItem(own, name_unmarked, Py_False) || PyDict_SetItem(own, name_stale, Py_False) ||
+        PyDict_SetItem(own, name_simple, Py_True))
+        return -1;
+    int failed = work(broker, own);
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    failed = PyDict_SetItem(own, name_simple, Py_False) || failed;
+    PyErr_Restore(kind, error, trace);
+    if (failed || PyDict_SetItem(own, name_stale, Py_True))
+        return -1;
+    return waiting(own, name_cash_addition) ? call(broker, name_value_now) : 0;
 }
 
 static PyMethodDef functions[] = {

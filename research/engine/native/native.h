@@ -44,7 +44,10 @@
     X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")             \
     X(getattr, "__getattr__") X(broker_now, "_broker_now") X(datas, "datas") X(usual, "usual") X(native, "native")     \
     X(buy, "buy") X(sell, "sell") X(checksubmit, "checksubmit") X(getsizing, "getsizing") X(isbuy, "isbuy")            \
-    X(getposition, "getposition") X(plimit_given, "plimit")
+    X(getposition, "getposition") X(plimit_given, "plimit") X(unmarked, "_unmarked") X(confided, "_confided")           \
+    X(value_now, "value_now") X(feeds, "_feeds") X(always, "_always") X(toactivate, "_toactivate") X(filler, "filler") \
+    X(coc, "coc") X(coo, "coo") X(shortcash, "shortcash") X(check_submitted, "check_submitted") X(simple, "simple")    \
+    X(cash_addition, "_cash_addition") X(sessionend, "sessionend")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
