@@ -25,6 +25,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker, is_own_way
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.making import Made, quickly
 from research.engine.matching import MatchingBroker
 from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
@@ -97,10 +98,10 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
             ran: list[bt.Strategy] = super().run(**kwargs)
             return ran
 
-    def runstrategies(self, iterstrat: Sequence[object], predata: bool = False) -> list[bt.Strategy]:
+    def runstrategies(self, iterstrat: Sequence[Made], predata: bool = False) -> list[bt.Strategy]:
         """As Backtrader's, which `run` calls for every set of strategies."""
         with quick_preload(self.datas):
-            ran: list[bt.Strategy] = super().runstrategies(iterstrat, predata=predata)
+            ran: list[bt.Strategy] = super().runstrategies(quickly(iterstrat), predata=predata)
             return ran
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
