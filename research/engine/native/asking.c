@@ -161,7 +161,7 @@ sends_plainly(PyObject *broker)
         is_none(PyDict_GetItemWithError(broker, name_native)) || PyDict_GetItemWithError(broker, name_buy) != NULL ||
         PyDict_GetItemWithError(broker, name_sell) != NULL)
         return 0;
-    PyObject *p = PyDict_GetItemWithError(broker, name_p), *checks = p == NULL ? NULL : PyObject_GetAttr(p, name_checksubmit);
+    PyObject *p = PyDict_GetItemWithError(broker, name_p), *checks = p == NULL ? NULL : stored(p, name_checksubmit);
     int plainly = checks == Py_True;
     Py_XDECREF(checks);
     PyErr_Clear();
@@ -239,7 +239,7 @@ sell(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords
 static PyObject *
 close_position(PyObject *self, PyObject *position, PyObject *data, PyObject *size)
 {
-    PyObject *holds = PyObject_GetAttr(position, name_size), *given[2] = {data};
+    PyObject *holds = stored(position, name_size), *given[2] = {data};
     int longs = holds == NULL ? -1 : PyObject_RichCompareBool(holds, zero, Py_GT);
     int shorts = longs == 0 ? PyObject_RichCompareBool(holds, zero, Py_LT) : 0;
     PyObject *done = NULL;

@@ -253,7 +253,7 @@ are_plain(PyObject *orders)
 {
     for (Py_ssize_t number = 0; number < PyList_GET_SIZE(orders); number++) {
         PyObject *order = PyList_GET_ITEM(orders, number), *kind;
-        if (!is_plain_order(order) || (kind = PyObject_GetAttr(order, name_exectype)) == NULL)
+        if (!is_plain_order(order) || (kind = stored(order, name_exectype)) == NULL)
             return 0;
         Number number_of_kind = number_of(kind);
         Py_DECREF(kind);
@@ -268,8 +268,8 @@ static int
 tell_news(Loop *self)
 {
     PyObject *strategy = self->part[STRATEGY], *run = self->part[RUN];
-    PyObject *orders = PyObject_GetAttr(strategy, name_orders_pending);
-    PyObject *trades = orders == NULL ? NULL : PyObject_GetAttr(strategy, name_trades_pending);
+    PyObject *orders = stored(strategy, name_orders_pending);
+    PyObject *trades = orders == NULL ? NULL : stored(strategy, name_trades_pending);
     int failed = trades == NULL || !PyList_Check(orders) || !PyList_Check(trades);
     if (!failed && PyList_GET_SIZE(orders) + PyList_GET_SIZE(trades)) {
         failed = PyObject_SetAttr(run, name_telling, Py_True);

@@ -33,7 +33,7 @@ typedef struct {
 static int
 is_true_attribute(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     int truth = value == NULL ? -1 : PyObject_IsTrue(value);
     Py_XDECREF(value);
     return truth;
@@ -61,7 +61,7 @@ look_at(Desk *desk, PyObject *broker)
 static int
 look_at_ways(Desk *desk)
 {
-    PyObject *p = PyObject_GetAttr(desk->broker, name_p);
+    PyObject *p = stored(desk->broker, name_p);
     if (p == NULL)
         return -1;
     int percent = is_true_attribute(p, name_slip_perc), fixed = is_true_attribute(p, name_slip_fixed);
@@ -75,7 +75,7 @@ look_at_ways(Desk *desk)
 static Number
 number_at(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     Number number = number_of(value);
     if (value == NULL)
         PyErr_Clear();
@@ -87,7 +87,7 @@ number_at(PyObject *object, PyObject *name)
 static Number
 now_of(PyObject *data, PyObject *name)
 {
-    PyObject *line = PyObject_GetAttr(data, name), *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *line = stored(data, name), *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
     Number number = number_of(value);
     if (value == NULL)
         PyErr_Clear();
@@ -100,15 +100,15 @@ now_of(PyObject *data, PyObject *name)
 static int
 find_scheme(Desk *desk, PyObject *data, Scheme *found)
 {
-    PyObject *name = PyObject_GetAttr(data, name_feed_name), *info = NULL;
+    PyObject *name = stored(data, name_feed_name), *info = NULL;
     if (name != NULL && (info = PyDict_GetItemWithError(desk->schemes, name)) == NULL && !PyErr_Occurred())
         info = PyDict_GetItemWithError(desk->schemes, Py_None);
     Py_XDECREF(name);
     PyErr_Clear();
     if (info == NULL || !(Py_IS_TYPE(info, base_scheme) || Py_IS_TYPE(info, stock_scheme)))
         return 0;
-    PyObject *p = PyObject_GetAttr(info, name_p);
-    if (p == NULL || (found->margin = PyObject_GetAttr(p, name_margin)) == NULL) {
+    PyObject *p = stored(info, name_p);
+    if (p == NULL || (found->margin = stored(p, name_margin)) == NULL) {
         Py_XDECREF(p);
         PyErr_Clear();
         return 0;
@@ -328,7 +328,7 @@ plan_parts(Desk *desk, Plan *plan, PyObject *position, Number left, Number price
 static PyObject *
 moment_of(PyObject *data)
 {
-    PyObject *line = PyObject_GetAttr(data, name_datetime);
+    PyObject *line = stored(data, name_datetime);
     if (line == NULL)
         return NULL;
     int zoned = is_true_attribute(line, name_tz);
@@ -355,7 +355,7 @@ make_plan(Desk *desk, Plan *plan, PyObject *own, Number price)
         return 0;
     plan->moment = moment_of(data);
     plan->one.margin = plan->scheme.margin;
-    PyObject *line = plan->moment == NULL ? NULL : PyObject_GetAttr(data, name_datetime);
+    PyObject *line = plan->moment == NULL ? NULL : stored(data, name_datetime);
     plan->one.time = line == NULL ? NULL : PyObject_GetItem(line, zero); /* owned until the plan is carried out */
     Py_XDECREF(line);
     return plan->one.time != NULL && (is_zero(plan->one.size) || book_ahead(&plan->one, record));
@@ -685,7 +685,7 @@ mark_position(PyObject *data, PyObject *position)
     int held = size == NULL ? -1 : PyObject_IsTrue(size);
     if (held <= 0)
         return held;
-    PyObject *line = PyObject_GetAttr(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *line = stored(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
     PyObject *moment = close == NULL ? NULL : moment_of(data);
     int failed =
         moment == NULL || PyDict_SetItem(own, name_price_mark, close) || PyDict_SetItem(own, name_moment, moment);
@@ -770,14 +770,14 @@ is_simple(PyObject *own)
 {
     PyObject *p = PyDict_GetItemWithError(own, name_p), *feeds = PyDict_GetItemWithError(own, name_feeds), *filler;
     if (!is_set(own, name_usual) || waiting(own, name_always) || waiting(own, name_toactivate) || p == NULL ||
-        feeds == NULL || !PyList_Check(feeds) || (filler = PyObject_GetAttr(p, name_filler)) == NULL)
+        feeds == NULL || !PyList_Check(feeds) || (filler = stored(p, name_filler)) == NULL)
         return 0;
     Py_DECREF(filler);
     if (filler != Py_None || !is_false_attribute(p, name_coc) || !is_false_attribute(p, name_coo) ||
         is_true_attribute(p, name_shortcash) != 1 || is_true_attribute(p, name_checksubmit) != 1)
         return 0;
     for (Py_ssize_t number = 0; number < PyList_GET_SIZE(feeds); number++) {
-        PyObject *other = PyObject_GetAttr(PyList_GET_ITEM(feeds, number), name_compensate);
+        PyObject *other = stored(PyList_GET_ITEM(feeds, number), name_compensate);
         Py_XDECREF(other);
         if (other != Py_None)
             return 0;

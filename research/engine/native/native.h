@@ -78,6 +78,17 @@ attribute(PyObject *own, PyObject *name)
     return value;
 }
 
+/* An attribute that an object keeps itself, where its class has no say in it; a new reference. */
+static inline PyObject *
+stored(PyObject *self, PyObject *name)
+{
+    PyObject **own = _PyObject_GetDictPtr(self);
+    PyObject *value = own == NULL || *own == NULL ? NULL : PyDict_GetItemWithError(*own, name);
+    if (value != NULL)
+        return Py_NewRef(value);
+    return PyErr_Occurred() ? NULL : PyObject_GetAttr(self, name);
+}
+
 /* The bar that a clock, a list of one integer, stands at; -2 with an error set if it is none. */
 static inline Py_ssize_t
 clock_read(PyObject *clock)

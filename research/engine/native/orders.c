@@ -8,8 +8,10 @@
 
 #include "orders.h"
 
+#include <datetime.h>
+
 static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
-static PyObject *order_base, *info_type;
+static PyObject *order_base, *info_type, *date2num, *exact_sum;
 static PyObject *wanted_names;                               /* the parameters, in the order of their values */
 static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
@@ -184,7 +186,7 @@ book(Execution *one, PyObject *own)
 static PyObject *
 present(PyObject *data, PyObject *name)
 {
-    PyObject *line = PyObject_GetAttr(data, name);
+    PyObject *line = stored(data, name);
     PyObject *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
     Py_XDECREF(line);
     return value;
@@ -303,6 +305,39 @@ complete(PyObject *own, PyObject *wanted, PyObject *size, PyObject *data)
     return failed ? -1 : 0;
 }
 
+/* Whether a feed counts its days as Backtrader's do, in naive UTC. */
+static int
+is_naive(PyObject *data)
+{
+    PyObject *converts = PyObject_GetAttr((PyObject *)Py_TYPE(data), name_date2num), *zone = stored(data, name_tz);
+    int naive = converts == date2num && zone == Py_None;
+    PyErr_Clear();
+    Py_XDECREF(converts);
+    Py_XDECREF(zone);
+    return naive;
+}
+
+/* orders.session_end of a plain feed within its session; NULL without an error for any other. */
+static PyObject *
+plain_session_end(PyObject *data, PyObject *now)
+{
+    PyObject *p = PyFloat_CheckExact(now) && is_naive(data) ? stored(data, name_p) : NULL;
+    PyObject *session = p == NULL ? NULL : stored(p, name_sessionend), *end = NULL;
+    PyErr_Clear();
+    Py_XDECREF(p);
+    if (session != NULL && PyTime_CheckExact(session)) {
+        double time = PyFloat_AS_DOUBLE(now), day = floor(time);
+        double parts[] = {day, PyDateTime_TIME_GET_HOUR(session) / 24.0, PyDateTime_TIME_GET_MINUTE(session) / 1440.0,
+                          PyDateTime_TIME_GET_SECOND(session) / 86400.0,
+                          PyDateTime_TIME_GET_MICROSECOND(session) / 86400e6};
+        /* next to its end Python decides, and finds the same either way */
+        if (time >= 0.0 && time - day < parts[1] + parts[2] + parts[3] + parts[4] - 2e-8)
+            end = PyObject_CallFunction(exact_sum, "((ddddd))", parts[0], parts[1], parts[2], parts[3], parts[4]);
+    }
+    Py_XDECREF(session);
+    return end;
+}
+
 /* What is left once the order is an object: the trailing price, the time until which it is good, the session's end. */
 static int
 finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
@@ -316,7 +351,9 @@ finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
         set_new(own, name_valid, PyObject_CallMethodOneArg(data, name_date2num, valid)))
         return -1;
     PyObject *now = attribute(attributes(attribute(own, name_created)), name_dt);
-    PyObject *end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
+    PyObject *end = now == NULL ? NULL : plain_session_end(data, now);
+    if (end == NULL && !PyErr_Occurred())
+        end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
     return set_new(own, name_dteos, end);
 }
 
@@ -479,6 +516,13 @@ add_orders(PyObject *module)
     deque_type = type_of("collections", "deque");
     order_base = (PyObject *)type_of("backtrader.order", "OrderBase");
     info_type = (PyObject *)type_of("backtrader.utils", "AutoOrderedDict");
+    exact_sum = (PyObject *)type_of("math", "fsum");
+    PyObject *feed = (PyObject *)type_of("backtrader.feed", "AbstractDataBase");
+    date2num = feed == NULL ? NULL : PyObject_GetAttr(feed, name_date2num);
+    Py_XDECREF(feed);
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == NULL || date2num == NULL || exact_sum == NULL)
+        return -1;
     if (!data_type || !bit_type || !buy_type || !sell_type || !deque_type || !order_base || !info_type)
         return -1;
     return make_templates() || make_order_template() || PyModule_AddFunctions(module, functions) ? -1 : 0;
