@@ -19,8 +19,9 @@ _PATIENCE_S = 5.0
 
 @contextmanager
 def compiling_ahead(cache: Path | None = None) -> Iterator[bool]:
-    """Compile the kernel beside what the block does, if no run has been compiled on this machine and it has a second
-    processor; whatever is not done at the end of the block is left undone.
+    """Compile the kernel beside what the block does, where no run was ever compiled and there is a second processor.
+
+    Whatever is not done at the end of the block is left undone.
 
     Args:
         cache: where numba was told to keep compiled code; None for beside the sources.

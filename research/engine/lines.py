@@ -33,6 +33,7 @@ Clock = list[int]  # of one entry: index of the current bar, -1 before the first
 
 _PLAIN: Final = frozenset({float, int, bool})
 _ASKED: Final = ("position", "getposition", "buy", "sell", "close")
+_LOOKUP: Final = "__getattribute__"
 _COMPARISONS: Final = ("__lt__", "__gt__", "__le__", "__ge__", "__eq__", "__ne__")
 _MOVES: Final = (
     "__getitem__", "__setitem__", "__len__", "idx", "get_idx", "set_idx", "get", "advance", "forward", "backwards",
@@ -94,7 +95,8 @@ class Clocked:
         if self._native is None or _watches_subclasses(cls) or "_broker_now" in vars(strategy):
             return
         strategy.__dict__["_broker_now"] = broker
-        strategy.__class__ = _asking(cls, type(broker), self._native)
+        desk: type = type(broker)
+        strategy.__class__ = _asking(cls, desk, self._native)
         self._asking.append((strategy, cls))
 
     def name_lines(self, series: LineSeries) -> None:
@@ -178,7 +180,7 @@ def _asking(cls: type, broker: type, native: ModuleType) -> type:
 
 def _finds_quickly(made: type, native: ModuleType) -> type:
     """The class, its attributes found without a detour over `__getattribute__` where it has none of its own."""
-    if made.__getattribute__ is object.__getattribute__ and hasattr(made, "__getattr__"):
+    if getattr(made, _LOOKUP) is getattr(object, _LOOKUP) and hasattr(made, "__getattr__"):
         native.find_quickly(made)
     return made
 

@@ -41,15 +41,16 @@ _STEPS: Final = ("doprenew", "donew", "dopreinit", "doinit", "dopostinit")
 _OWN_NAMES: Final = frozenset(
     {"params", "p", "l", "lines", "plotinfo", "plotlines", "datas", "ddatas", "dnames", "broker", "env", "cerebro"}
 )
+_OF_OBJECTS: Final = ("__new__", "__setattr__", "__getattribute__")
 _OF_LINES: Final = frozenset({"__init__", "__new__", "__getitem__", "__len__", "_getlinealias", "size", "fullsize"})
-_new: Final = object.__new__
+_new: Final[Callable[[Any], Any]] = object.__new__
 
 
 def make_strategy(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt.Strategy:
     """What `cls(*args, **kwargs)` makes."""
     with _making():
-        maker = _maker(cls)
-        if maker is not None and isinstance(cls, MetaStrategy):
+        kind: type = cls
+        if issubclass(kind, bt.Strategy) and _maker(kind) is not None:
             with suppress(_UnknownError):
                 return _strategy(cls, args, kwargs, sys._getframe(1))
         made: bt.Strategy = cls(*args, **kwargs)
@@ -102,9 +103,7 @@ def _making() -> Iterator[None]:
 def _maker(cls: type) -> Maker | None:
     """How objects of a class are made; None where only Backtrader knows."""
     plain = (
-        cls.__new__ is object.__new__
-        and cls.__setattr__ is object.__setattr__
-        and cls.__getattribute__ is object.__getattribute__
+        all(getattr(cls, name) is getattr(object, name) for name in _OF_OBJECTS)
         and not (getattr(cls, "packages", True) or getattr(cls, "frompackages", True))
         and not any(step in vars(base) for base in cls.__mro__ for step in _STEPS)
         and not _has_setters(cls)
@@ -126,7 +125,7 @@ def _takes(cls: type, init: type, new: type) -> bool:
     """Whether the metaclass makes objects as these of Backtrader's do."""
     kind: Any = type(cls)
     return (
-        kind.doprenew is MetaBase.doprenew  # type: ignore[comparison-overlap]
+        kind.doprenew is MetaBase.doprenew
         and kind.donew is new.donew  # type: ignore[attr-defined]
         and kind.dopreinit is init.dopreinit  # type: ignore[attr-defined]
         and kind.doinit is MetaBase.doinit
@@ -278,7 +277,8 @@ def _datas(args: Sequence[Any], minimum: int) -> tuple[list[LineSeries], Sequenc
             if minimum:
                 raise _UnknownError
             return datas, args[number:]
-        if not _names_plainly(type(arg)):
+        kind: type = type(arg)
+        if not _names_plainly(kind):
             raise _UnknownError
         datas.append(_series(arg))
         minimum = max(0, minimum - 1)
@@ -312,7 +312,8 @@ def _know(made: Any, datas: list[LineSeries], minimum: int, *, is_child: bool) -
     for number, data in enumerate(datas):
         own[f"data{number}"] = data
         lines = data.lines
-        for line, names in zip(lines.lines, _data_names(number, type(lines)), strict=True):
+        kind: type = type(lines)
+        for line, names in zip(lines.lines, _data_names(number, kind), strict=True):
             for name in names:
                 own[name] = line
     own["dnames"] = DotDict([(data._name, data) for data in datas if getattr(data, "_name", "")])

@@ -32,7 +32,7 @@ _LEFT_OUT: Final = frozenset({"away", "guarded"})
 
 
 def main() -> None:
-    """Compile from the end: what a run of one symbol without stops and limits on time or equity comes to last, first."""
+    """Compile for a run without stops and limits on time or equity, what it comes to last first."""
     gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
     for function in (
         machine.send_orders,
