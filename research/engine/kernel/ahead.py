@@ -42,7 +42,6 @@ def main() -> None:
         figures._returns,
         figures._depths,
         figures._trades,
-        machine.accept_submitted,
     ):
         compile_for_a_run(function)
 
