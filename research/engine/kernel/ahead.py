@@ -37,11 +37,10 @@ def main() -> None:
     for function in (
         machine.send_orders,
         machine.work_orders,
-        machine.next_tick,
-        figures._curve,
-        figures._returns,
-        figures._depths,
         figures._trades,
+        figures._depths,
+        figures._returns,
+        figures._curve,
     ):
         compile_for_a_run(function)
 
