@@ -4,6 +4,7 @@ Belongs here: studies from the terminal. Does not belong here: searching, judgin
 study looks (see `study_tables`).
 """
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from pipelines.cli.tables import print_json, say
 from pipelines.cli.tracking import check_store, print_tracking
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, load_settings
+from research.ahead import compiling_ahead
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -84,11 +86,18 @@ def optimize(
     if batch is not None:
         return _run_batch(batch, settings, config)
     specification = (options or StudyOptions()).specification("optimize")
-    check_study(specification)
-    if estimate:
-        return _estimate(specification, settings)
-    outcome, name = run_study_here(specification, settings, config)
+    with compiling_ahead(_compiled_code()):
+        check_study(specification)
+        if estimate:
+            return _estimate(specification, settings)
+        outcome, name = run_study_here(specification, settings, config)
     return report_study(outcome, name, settings, top=top, csv=csv, export_csv=export_csv)
+
+
+def _compiled_code() -> Path | None:
+    """Where numba was told to keep compiled code; None for beside the sources."""
+    told = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(told) if told else None
 
 
 def check_study(specification: "StudySpecification") -> None:

@@ -30,6 +30,7 @@ _WAYS: Final = (
     "_take_children", "_bracketize", "_ococheck", "_ocoize", "_execute", "_try_exec", "_try_exec_market",
     "_try_exec_close", "_try_exec_limit", "_try_exec_stop", "_try_exec_stoplimit", "_slip_up", "_slip_down", "cash",
 )  # fmt: skip
+_BAR: Final = frozenset({"next", "catch_up", "mark", "value_now", "_can_be_simple", "_work_simply"})
 
 
 class FastBroker(MatchingBroker):
@@ -244,6 +245,12 @@ class FastBroker(MatchingBroker):
         schemes = self.comminfo.values()
         self._always.extend(reason for scheme in schemes if (reason := _changes_cash(scheme)))
         self._confided = self.p.filler is None and all(type(scheme) in OWN_SCHEMES for scheme in schemes)
+
+
+def is_own_way(broker: object) -> bool:
+    """Whether a broker catches up and works at a bar as `FastBroker` does, so that compiled code may."""
+    own = isinstance(broker, FastBroker) and broker.native is not None and _BAR.isdisjoint(vars(broker))
+    return own and all(getattr(type(broker), name) is getattr(FastBroker, name) for name in _BAR)
 
 
 def _changes_cash(info: CommInfoBase) -> str | None:

@@ -22,9 +22,10 @@ from backtrader.feed import AbstractDataBase
 from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
 
-from research.engine.broker import FastBroker
+from research.engine.broker import FastBroker, is_own_way
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.making import Made, quickly
 from research.engine.matching import MatchingBroker
 from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
@@ -97,10 +98,10 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
             ran: list[bt.Strategy] = super().run(**kwargs)
             return ran
 
-    def runstrategies(self, iterstrat: Sequence[object], predata: bool = False) -> list[bt.Strategy]:
+    def runstrategies(self, iterstrat: Sequence[Made], predata: bool = False) -> list[bt.Strategy]:
         """As Backtrader's, which `run` calls for every set of strategies."""
         with quick_preload(self.datas):
-            ran: list[bt.Strategy] = super().runstrategies(iterstrat, predata=predata)
+            ran: list[bt.Strategy] = super().runstrategies(quickly(iterstrat), predata=predata)
             return ran
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
@@ -246,6 +247,7 @@ class _Run:
             self._settle = broker.catch_up
         if is_declared(type(self._strategy)) and not (self._strategy.analyzers or self._strategy._slave_analyzers):
             self._strategy._orders = broker.orders = _Forgotten()  # nothing of the user's can ask for them
+        self._clocked.ask(self._strategy, broker)
 
     def end(self) -> None:
         """Give the objects back; also after an exception."""
@@ -427,7 +429,7 @@ class _Run:
             run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
             following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
             due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
-            settle=self._settle, tell=self.tell if self._news.of_changes else None,
+            settle=self._settle, own_broker=is_own_way(broker), tell=self.tell if self._news.of_changes else None,
         )  # fmt: skip
         return int(loop.bars(first, count))
 

@@ -26,11 +26,14 @@ from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineAlias, Lines, LineSeries
 from backtrader.utils import num2date
 
+from research.engine.matching import MatchingBroker
 from research.engine.times import NaiveTimes
 
 Clock = list[int]  # of one entry: index of the current bar, -1 before the first
 
 _PLAIN: Final = frozenset({float, int, bool})
+_ASKED: Final = ("position", "getposition", "buy", "sell", "close")
+_LOOKUP: Final = "__getattribute__"
 _COMPARISONS: Final = ("__lt__", "__gt__", "__le__", "__ge__", "__eq__", "__ne__")
 _MOVES: Final = (
     "__getitem__", "__setitem__", "__len__", "idx", "get_idx", "set_idx", "get", "advance", "forward", "backwards",
@@ -54,6 +57,7 @@ class Clocked:
         self._on_release = on_release
         self._lines: list[tuple[LineBuffer, type]] = []
         self._series: list[tuple[LineSeries, type]] = []
+        self._asking: list[tuple[bt.Strategy, type]] = []
         self._named: list[tuple[LineSeries, dict[str, LineBuffer]]] = []
         self.released = False
 
@@ -85,6 +89,16 @@ class Clocked:
         self._series.append((series, cls))
         self.name_lines(series)
 
+    def ask(self, strategy: bt.Strategy, broker: bt.BrokerBase) -> None:
+        """Let a strategy ask for its position and send orders without detours, where those ways are Backtrader's."""
+        cls: type = type(strategy)
+        if self._native is None or _watches_subclasses(cls) or "_broker_now" in vars(strategy):
+            return
+        strategy.__dict__["_broker_now"] = broker
+        desk: type = type(broker)
+        strategy.__class__ = _asking(cls, desk, self._native)
+        self._asking.append((strategy, cls))
+
     def name_lines(self, series: LineSeries) -> None:
         """Make the lines of an object attributes of it, where Backtrader looks for them on several detours."""
         own, lines = vars(series), series.lines.lines
@@ -112,6 +126,9 @@ class Clocked:
             del own["_clock_now"], own["_clocked"], own["_first_values"]
             if len(series):
                 own.update((name, _tick(series, index)) for name, index in _tick_names(cls))
+        for strategy, cls in self._asking:
+            strategy.__class__ = cls
+            del strategy.__dict__["_broker_now"]
         for series, aliases in self._named:
             own = vars(series)
             for name, line in aliases.items():
@@ -141,7 +158,31 @@ def _clocked_line(cls: type, native: ModuleType | None) -> type:
 def _clocked_series(cls: type, native: ModuleType | None) -> type:
     reads = {name: read for name, read in _SERIES_READS.items() if getattr(cls, name) is getattr(LineSeries, name)}
     reads = _quick_reads(reads, native.SeriesReads if native else None)
-    return _subclass(cls, reads | _ticks(cls) | _comparisons(cls), native.SeriesReads if native else None)
+    made = _subclass(cls, reads | _ticks(cls) | _comparisons(cls), native.SeriesReads if native else None)
+    return _finds_quickly(made, native) if native else made
+
+
+@lru_cache(maxsize=1024)
+def _asking(cls: type, broker: type, native: ModuleType) -> type:
+    """A strategy class whose ways to the broker are compiled, those that it has from Backtrader."""
+    ways = {name for name in _ASKED if getattr(cls, name) is getattr(bt.Strategy, name)}
+    if getattr(broker, "getposition", None) is not bt.brokers.BackBroker.getposition:
+        ways = set()
+    if any(getattr(broker, name, None) is not getattr(MatchingBroker, name) for name in ("buy", "sell")):
+        ways -= {"buy", "sell"}
+    if not {"getposition", "buy", "sell"} <= ways:
+        ways.discard("close")
+    if "getposition" not in ways:
+        ways.discard("position")
+    made = _subclass(cls, {name: vars(native.StrategyAsks)[name] for name in ways}, native.StrategyAsks)
+    return _finds_quickly(made, native)
+
+
+def _finds_quickly(made: type, native: ModuleType) -> type:
+    """The class, its attributes found without a detour over `__getattribute__` where it has none of its own."""
+    if getattr(made, _LOOKUP) is getattr(object, _LOOKUP) and hasattr(made, "__getattr__"):
+        native.find_quickly(made)
+    return made
 
 
 def _quick_reads(reads: Mapping[str, Any], compiled: type | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ enum part {
     MOVES,     /* of each feed with times of its own: its clocks and its bar at each step */
     NEWS,      /* the broker's queue; None where it has to be asked */
     SETTLE,    /* called before the broker works again: what it was left out of */
+    OWN_BROKER,/* whether the broker works in the ways of FastBroker */
     TELL,      /* how others than the strategy are told of orders; None where there are none */
     PARTS
 };
@@ -31,7 +32,21 @@ enum part {
 typedef struct {
     PyObject_HEAD
     PyObject *part[PARTS];
+    PyObject *broker_own, *cerebro_own; /* borrowed: their attributes, where nothing but a dictionary keeps these two */
 } Loop;
+
+/* The dictionary that keeps an attribute of an object, if a class has no say in it; borrowed, NULL without an error. */
+static PyObject *
+kept_plainly(PyObject *object, PyObject *name)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject *of_class = PyObject_GetAttr((PyObject *)type, name), **own = _PyObject_GetDictPtr(object);
+    int plain = of_class == NULL || Py_TYPE(of_class)->tp_descr_get == NULL;
+    PyErr_Clear();
+    Py_XDECREF(of_class);
+    plain = plain && type->tp_setattro == PyObject_GenericSetAttr && own != NULL && *own != NULL;
+    return plain ? *own : NULL;
+}
 
 static int
 loop_traverse(Loop *self, visitproc visit, void *arg)
@@ -64,16 +79,19 @@ static int
 loop_init(Loop *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"run",   "cerebro", "broker",   "strategy", "own",  "following", "times", "bar",
-                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "tell", NULL};
+                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker", "tell", NULL};
     PyObject *given[PARTS];
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
+            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
             &given[STRATEGY], &PyDict_Type, &given[OWN], &given[FOLLOWING], &given[TIMES], &PyList_Type, &given[BAR],
             &PyList_Type, &given[NOW], &given[ADD_TIME], &PyList_Type, &given[DUE], &PyTuple_Type, &given[WORK],
-            &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE], &given[TELL]))
+            &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE],
+            &given[OWN_BROKER], &given[TELL]))
         return -1;
     for (int number = 0; number < PARTS; number++)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
+    self->broker_own = kept_plainly(given[BROKER], name_stale);
+    self->cerebro_own = kept_plainly(given[CEREBRO], name_event_stop);
     return 0;
 }
 
@@ -137,8 +155,13 @@ call_next(Loop *self)
     int replaced = PyDict_Contains(self->part[OWN], name_next);
     if (replaced < 0)
         return -1;
-    PyObject *done = replaced ? PyObject_CallMethodNoArgs(self->part[STRATEGY], name_next)
-                              : PyObject_CallNoArgs(self->part[FOLLOWING]);
+    PyObject *following = self->part[FOLLOWING], *done;
+    if (replaced)
+        done = PyObject_CallMethodNoArgs(self->part[STRATEGY], name_next);
+    else if (PyMethod_Check(following))
+        done = PyObject_CallOneArg(PyMethod_GET_FUNCTION(following), PyMethod_GET_SELF(following));
+    else
+        done = PyObject_CallNoArgs(following);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -147,7 +170,10 @@ call_next(Loop *self)
 static int
 is_stopped(Loop *self)
 {
-    PyObject *stop = PyObject_GetAttr(self->part[CEREBRO], name_event_stop);
+    PyObject *own = self->cerebro_own, *stop = own == NULL ? NULL : PyDict_GetItemWithError(own, name_event_stop);
+    if (stop == Py_False)
+        return 0;
+    stop = PyObject_GetAttr(self->part[CEREBRO], name_event_stop);
     if (stop == NULL)
         return -1;
     int stopped = PyObject_IsTrue(stop);
@@ -227,7 +253,7 @@ are_plain(PyObject *orders)
 {
     for (Py_ssize_t number = 0; number < PyList_GET_SIZE(orders); number++) {
         PyObject *order = PyList_GET_ITEM(orders, number), *kind;
-        if (!is_plain_order(order) || (kind = PyObject_GetAttr(order, name_exectype)) == NULL)
+        if (!is_plain_order(order) || (kind = stored(order, name_exectype)) == NULL)
             return 0;
         Number number_of_kind = number_of(kind);
         Py_DECREF(kind);
@@ -242,8 +268,8 @@ static int
 tell_news(Loop *self)
 {
     PyObject *strategy = self->part[STRATEGY], *run = self->part[RUN];
-    PyObject *orders = PyObject_GetAttr(strategy, name_orders_pending);
-    PyObject *trades = orders == NULL ? NULL : PyObject_GetAttr(strategy, name_trades_pending);
+    PyObject *orders = stored(strategy, name_orders_pending);
+    PyObject *trades = orders == NULL ? NULL : stored(strategy, name_trades_pending);
     int failed = trades == NULL || !PyList_Check(orders) || !PyList_Check(trades);
     if (!failed && PyList_GET_SIZE(orders) + PyList_GET_SIZE(trades)) {
         failed = PyObject_SetAttr(run, name_telling, Py_True);
@@ -258,18 +284,32 @@ tell_news(Loop *self)
     return failed ? -1 : 0;
 }
 
+static int
+set_list(PyObject *own, PyObject *name)
+{
+    PyObject *list = PyList_New(0);
+    int failed = list == NULL || PyDict_SetItem(own, name, list);
+    Py_XDECREF(list);
+    return failed ? -1 : 0;
+}
+
 /* Strategy.clear, where there is anything to clear. */
 static int
 clear_news(Loop *self)
 {
-    PyObject *strategy = self->part[STRATEGY], *orders = PyObject_GetAttr(strategy, name_orders_pending);
-    PyObject *trades = orders == NULL ? NULL : PyObject_GetAttr(strategy, name_trades_pending);
-    int failed = trades == NULL, waits = !failed && (PyObject_Size(orders) || PyObject_Size(trades));
-    Py_XDECREF(orders);
-    Py_XDECREF(trades);
-    if (failed)
+    PyObject *own = self->part[OWN], *told = attribute(own, name_orders), *orders = attribute(own, name_orders_pending);
+    PyObject *trades = told == NULL || orders == NULL ? NULL : attribute(own, name_trades_pending);
+    if (trades == NULL)
         return -1;
-    return waits ? ask(strategy, name_clear) : 0;
+    if (!PyList_CheckExact(told) || !PyList_CheckExact(orders) || PyDict_GetItemWithError(own, name_clear) != NULL)
+        return ask(self->part[STRATEGY], name_clear);
+    if (PyList_GET_SIZE(orders) == 0)
+        return PyObject_Size(trades) ? set_list(own, name_trades_pending) : 0;
+    Py_ssize_t end = PyList_GET_SIZE(told);
+    return PyList_SetSlice(told, end, end, orders) || set_list(own, name_orders_pending) ||
+                   set_list(own, name_trades_pending)
+               ? -1
+               : 0;
 }
 
 /* The strategy's turn at the bar, and what follows it; 1 when the run is to stop. */
@@ -284,13 +324,28 @@ act(Loop *self, int busy)
     return stopped >= 0 && busy && clear_news(self) ? -1 : stopped;
 }
 
+/* What the broker was left out of. */
+static int
+settle(Loop *self)
+{
+    if (self->part[OWN_BROKER] == Py_True)
+        return catch_up(self->part[BROKER]);
+    PyObject *settled = PyObject_CallNoArgs(self->part[SETTLE]);
+    Py_XDECREF(settled);
+    return settled == NULL ? -1 : 0;
+}
+
+static int
+work_orders(Loop *self)
+{
+    PyObject *broker = self->part[BROKER];
+    return self->part[OWN_BROKER] == Py_True ? work_at_bar(broker) : ask(broker, name_next);
+}
+
 static int
 busy_bar(Loop *self, Py_ssize_t step, PyObject *number)
 {
-    PyObject *settled = PyObject_CallNoArgs(self->part[SETTLE]);
-    Py_XDECREF(settled);
-    if (settled == NULL || begin_bar(self, step, number) || ask(self->part[BROKER], name_next) ||
-        deliver_all(self))
+    if (settle(self) || begin_bar(self, step, number) || work_orders(self) || deliver_all(self))
         return -1;
     int stopped = is_stopped(self);
     if (stopped)
@@ -300,11 +355,20 @@ busy_bar(Loop *self, Py_ssize_t step, PyObject *number)
 
 /* ---------------------------------------------------------------- all bars */
 
+/* The values of the broker are those of an earlier bar. */
+static int
+make_stale(Loop *self)
+{
+    if (self->broker_own != NULL)
+        return PyDict_SetItem(self->broker_own, name_stale, Py_True);
+    return PyObject_SetAttr(self->part[BROKER], name_stale, Py_True);
+}
+
 /* A bar at which the broker is left out. */
 static int
 quiet_bar(Loop *self, Py_ssize_t step, PyObject *number)
 {
-    if (begin_bar(self, step, number) || PyObject_SetAttr(self->part[BROKER], name_stale, Py_True) ||
+    if (begin_bar(self, step, number) || make_stale(self) ||
         arrive(self, step, number))
         return -1;
     return act(self, 0);

@@ -33,7 +33,7 @@ typedef struct {
 static int
 is_true_attribute(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     int truth = value == NULL ? -1 : PyObject_IsTrue(value);
     Py_XDECREF(value);
     return truth;
@@ -61,7 +61,7 @@ look_at(Desk *desk, PyObject *broker)
 static int
 look_at_ways(Desk *desk)
 {
-    PyObject *p = PyObject_GetAttr(desk->broker, name_p);
+    PyObject *p = stored(desk->broker, name_p);
     if (p == NULL)
         return -1;
     int percent = is_true_attribute(p, name_slip_perc), fixed = is_true_attribute(p, name_slip_fixed);
@@ -75,7 +75,7 @@ look_at_ways(Desk *desk)
 static Number
 number_at(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     Number number = number_of(value);
     if (value == NULL)
         PyErr_Clear();
@@ -87,7 +87,7 @@ number_at(PyObject *object, PyObject *name)
 static Number
 now_of(PyObject *data, PyObject *name)
 {
-    PyObject *line = PyObject_GetAttr(data, name), *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *line = stored(data, name), *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
     Number number = number_of(value);
     if (value == NULL)
         PyErr_Clear();
@@ -100,15 +100,15 @@ now_of(PyObject *data, PyObject *name)
 static int
 find_scheme(Desk *desk, PyObject *data, Scheme *found)
 {
-    PyObject *name = PyObject_GetAttr(data, name_feed_name), *info = NULL;
+    PyObject *name = stored(data, name_feed_name), *info = NULL;
     if (name != NULL && (info = PyDict_GetItemWithError(desk->schemes, name)) == NULL && !PyErr_Occurred())
         info = PyDict_GetItemWithError(desk->schemes, Py_None);
     Py_XDECREF(name);
     PyErr_Clear();
     if (info == NULL || !(Py_IS_TYPE(info, base_scheme) || Py_IS_TYPE(info, stock_scheme)))
         return 0;
-    PyObject *p = PyObject_GetAttr(info, name_p);
-    if (p == NULL || (found->margin = PyObject_GetAttr(p, name_margin)) == NULL) {
+    PyObject *p = stored(info, name_p);
+    if (p == NULL || (found->margin = stored(p, name_margin)) == NULL) {
         Py_XDECREF(p);
         PyErr_Clear();
         return 0;
@@ -328,7 +328,7 @@ plan_parts(Desk *desk, Plan *plan, PyObject *position, Number left, Number price
 static PyObject *
 moment_of(PyObject *data)
 {
-    PyObject *line = PyObject_GetAttr(data, name_datetime);
+    PyObject *line = stored(data, name_datetime);
     if (line == NULL)
         return NULL;
     int zoned = is_true_attribute(line, name_tz);
@@ -355,7 +355,7 @@ make_plan(Desk *desk, Plan *plan, PyObject *own, Number price)
         return 0;
     plan->moment = moment_of(data);
     plan->one.margin = plan->scheme.margin;
-    PyObject *line = plan->moment == NULL ? NULL : PyObject_GetAttr(data, name_datetime);
+    PyObject *line = plan->moment == NULL ? NULL : stored(data, name_datetime);
     plan->one.time = line == NULL ? NULL : PyObject_GetItem(line, zero); /* owned until the plan is carried out */
     Py_XDECREF(line);
     return plan->one.time != NULL && (is_zero(plan->one.size) || book_ahead(&plan->one, record));
@@ -582,23 +582,32 @@ submit(Desk *desk, PyObject *order, PyObject *own)
     Py_ssize_t bars = failed ? -1 : PyObject_Size(parameter(own, name_data));
     if (bars < 0 || number_set(own, name_status, whole(SUBMITTED)) || number_set(own, name_plen, whole(bars)))
         return -1;
-    return append(submitted, order) || PyList_Append(orders, order) || notify(desk, order, own) ? -1 : 0;
+    /* a run may keep its orders in a list that forgets them */
+    int kept = PyList_CheckExact(orders) ? PyList_Append(orders, order) : append(orders, order);
+    return kept || append(submitted, order) || notify(desk, order, own) ? -1 : 0;
 }
 
 /* Make a plain order that belongs to no other, and send it. */
-static PyObject *
-send(PyObject *module, PyObject *args)
+PyObject *
+send_plainly(PyObject *broker, PyTypeObject *type, PyObject *const *values, PyObject *session_end)
 {
     Desk desk;
-    PyObject *broker = PyTuple_Size(args) == 4 ? PyTuple_GET_ITEM(args, 0) : NULL;
-    PyObject *rest = broker == NULL || look_at(&desk, broker) ? NULL : PyTuple_GetSlice(args, 1, 4);
-    PyObject *order = rest == NULL ? NULL : new_order(module, rest);
-    Py_XDECREF(rest);
+    PyObject *order = look_at(&desk, broker) ? NULL : order_by(type, values, session_end);
     if (order != NULL && submit(&desk, order, attributes(order)))
         Py_CLEAR(order);
-    if (order == NULL && !PyErr_Occurred())
-        PyErr_SetString(PyExc_TypeError, "send(broker, type, values, session_end)");
     return order;
+}
+
+static PyObject *
+send(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyTypeObject *type;
+    PyObject *broker, *values, *session_end;
+    if (!PyArg_ParseTuple(args, "OO!O!O:send", &broker, &PyType_Type, &type, &PyTuple_Type, &values, &session_end))
+        return NULL;
+    if (PyTuple_GET_SIZE(values) != 15)
+        return PyErr_Format(PyExc_TypeError, "an order is made of all its parameters");
+    return send_plainly(broker, type, &PyTuple_GET_ITEM(values, 0), session_end);
 }
 
 /* MatchingBroker.submit_accept */
@@ -668,7 +677,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     return Py_XNewRef(done);
 }
 
-/* ---------------------------------------------------------------- marks */
+/* ---------------------------------------------------------------- a bar */
 
 /* MarkedPosition.mark */
 static int
@@ -678,7 +687,7 @@ mark_position(PyObject *data, PyObject *position)
     int held = size == NULL ? -1 : PyObject_IsTrue(size);
     if (held <= 0)
         return held;
-    PyObject *line = PyObject_GetAttr(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *line = stored(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
     PyObject *moment = close == NULL ? NULL : moment_of(data);
     int failed =
         moment == NULL || PyDict_SetItem(own, name_price_mark, close) || PyDict_SetItem(own, name_moment, moment);
@@ -689,20 +698,133 @@ mark_position(PyObject *data, PyObject *position)
 }
 
 /* The loop of FastBroker.mark */
-static PyObject *
-mark(PyObject *Py_UNUSED(module), PyObject *positions)
+static int
+mark_all(PyObject *positions)
 {
     PyObject *data, *position;
     Py_ssize_t at = 0;
-    if (!PyDict_Check(positions))
-        return PyErr_Format(PyExc_TypeError, "positions are kept in a dictionary");
-    while (PyDict_Next(positions, &at, &data, &position)) {
-        if (!PyType_IsSubtype(Py_TYPE(position), held_type))
-            return PyErr_Format(PyExc_TypeError, "a position that cannot be marked");
-        if (mark_position(data, position))
-            return NULL;
+    if (!PyDict_Check(positions)) {
+        PyErr_SetString(PyExc_TypeError, "positions are kept in a dictionary");
+        return -1;
     }
-    Py_RETURN_NONE;
+    while (PyDict_Next(positions, &at, &data, &position)) {
+        if (!PyType_IsSubtype(Py_TYPE(position), held_type)) {
+            PyErr_SetString(PyExc_TypeError, "a position that cannot be marked");
+            return -1;
+        }
+        if (mark_position(data, position))
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+mark(PyObject *Py_UNUSED(module), PyObject *positions)
+{
+    return mark_all(positions) ? NULL : Py_NewRef(Py_None);
+}
+
+static int
+call(PyObject *broker, PyObject *method)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(broker, method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+is_set(PyObject *own, PyObject *name)
+{
+    return PyDict_GetItemWithError(own, name) == Py_True;
+}
+
+/* FastBroker.catch_up */
+int
+catch_up(PyObject *broker)
+{
+    PyObject *own = attributes(broker), *positions = own == NULL ? NULL : attribute(own, name_positions);
+    if (positions == NULL)
+        return -1;
+    if (is_set(own, name_stale) || is_set(own, name_unmarked)) {
+        if (PyDict_SetItem(own, name_unmarked, Py_False) || mark_all(positions))
+            return -1;
+    }
+    return is_set(own, name_confided) ? 0 : call(broker, name_value_now);
+}
+
+/* How many things wait in a container of the broker's; not 0 where there is none. */
+static Py_ssize_t
+waiting(PyObject *own, PyObject *name)
+{
+    PyObject *queue = PyDict_GetItemWithError(own, name);
+    return queue == NULL ? -1 : PyObject_Size(queue);
+}
+
+static int
+is_false_attribute(PyObject *object, PyObject *name)
+{
+    return is_true_attribute(object, name) == 0;
+}
+
+/* FastBroker._can_be_simple, where nothing else than orders has to be looked after either. */
+static int
+is_simple(PyObject *own)
+{
+    PyObject *p = PyDict_GetItemWithError(own, name_p), *feeds = PyDict_GetItemWithError(own, name_feeds), *filler;
+    if (!is_set(own, name_usual) || waiting(own, name_always) || waiting(own, name_toactivate) || p == NULL ||
+        feeds == NULL || !PyList_Check(feeds) || (filler = stored(p, name_filler)) == NULL)
+        return 0;
+    Py_DECREF(filler);
+    if (filler != Py_None || !is_false_attribute(p, name_coc) || !is_false_attribute(p, name_coo) ||
+        is_true_attribute(p, name_shortcash) != 1 || is_true_attribute(p, name_checksubmit) != 1)
+        return 0;
+    for (Py_ssize_t number = 0; number < PyList_GET_SIZE(feeds); number++) {
+        PyObject *other = stored(PyList_GET_ITEM(feeds, number), name_compensate);
+        Py_XDECREF(other);
+        if (other != Py_None)
+            return 0;
+    }
+    return 1;
+}
+
+/* The orders that were submitted, then those that are pending. */
+static int
+work(PyObject *broker, PyObject *own)
+{
+    if (waiting(own, name_submitted)) {
+        PyObject *done = check_submitted(NULL, broker);
+        Py_XDECREF(done);
+        if (done == NULL || (done == Py_False && call(broker, name_check_submitted)))
+            return -1;
+    }
+    if (!waiting(own, name_pending))
+        return 0;
+    PyObject *done = work_orders(NULL, broker);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* FastBroker.next */
+int
+work_at_bar(PyObject *broker)
+{
+    PyObject *own = attributes(broker);
+    int simple = own != NULL && is_simple(own);
+    if (PyErr_Occurred())
+        return -1;
+    if (!simple)
+        return call(broker, name_next);
+    if (PyDict_SetItem(own, name_unmarked, Py_False) || PyDict_SetItem(own, name_stale, Py_False) ||
+        PyDict_SetItem(own, name_simple, Py_True))
+        return -1;
+    int failed = work(broker, own);
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    failed = PyDict_SetItem(own, name_simple, Py_False) || failed;
+    PyErr_Restore(kind, error, trace);
+    if (failed || PyDict_SetItem(own, name_stale, Py_True))
+        return -1;
+    return waiting(own, name_cash_addition) ? call(broker, name_value_now) : 0;
 }
 
 static PyMethodDef functions[] = {

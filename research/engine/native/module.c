@@ -42,7 +42,8 @@ set_up(PyObject *module)
 {
     if (intern_names() || (array_type = type_of("array", "array")) == NULL)
         return -1;
-    if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module))
+    if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module) ||
+        add_asking(module))
         return -1;
     return PyModule_AddStringConstant(module, "FINGERPRINT", FINGERPRINT);
 }

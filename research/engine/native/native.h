@@ -41,7 +41,13 @@
     X(history, "history") X(historyon, "historyon") X(is_long, "long") X(pnlcomm, "pnlcomm") X(update, "update")      \
     X(notify_order, "notify_order") X(notify_trade, "notify_trade") X(match, "_match") X(dict, "__dict__")            \
     X(telling, "_telling") X(deliver, "deliver") X(after_stop, "after_stop") X(tell, "tell") X(clear, "clear")        \
-    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")
+    X(get_notification, "get_notification") X(stocklike, "_stocklike") X(tradehistoryon, "_tradehistoryon")             \
+    X(getattr, "__getattr__") X(broker_now, "_broker_now") X(datas, "datas") X(usual, "usual") X(native, "native")     \
+    X(buy, "buy") X(sell, "sell") X(checksubmit, "checksubmit") X(getsizing, "getsizing") X(isbuy, "isbuy")            \
+    X(getposition, "getposition") X(plimit_given, "plimit") X(unmarked, "_unmarked") X(confided, "_confided")           \
+    X(value_now, "value_now") X(feeds, "_feeds") X(always, "_always") X(toactivate, "_toactivate") X(filler, "filler") \
+    X(coc, "coc") X(coo, "coo") X(shortcash, "shortcash") X(check_submitted, "check_submitted") X(simple, "simple")    \
+    X(cash_addition, "_cash_addition") X(sessionend, "sessionend")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
@@ -72,6 +78,17 @@ attribute(PyObject *own, PyObject *name)
     return value;
 }
 
+/* An attribute that an object keeps itself, where its class has no say in it; a new reference. */
+static inline PyObject *
+stored(PyObject *self, PyObject *name)
+{
+    PyObject **own = _PyObject_GetDictPtr(self);
+    PyObject *value = own == NULL || *own == NULL ? NULL : PyDict_GetItemWithError(*own, name);
+    if (value != NULL)
+        return Py_NewRef(value);
+    return PyErr_Occurred() ? NULL : PyObject_GetAttr(self, name);
+}
+
 /* The bar that a clock, a list of one integer, stands at; -2 with an error set if it is none. */
 static inline Py_ssize_t
 clock_read(PyObject *clock)
@@ -95,5 +112,6 @@ int add_loop(PyObject *module);
 int add_orders(PyObject *module);
 int add_matching(PyObject *module);
 int add_trades(PyObject *module);
+int add_asking(PyObject *module);
 
 #endif

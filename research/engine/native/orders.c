@@ -8,8 +8,10 @@
 
 #include "orders.h"
 
+#include <datetime.h>
+
 static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
-static PyObject *order_base, *info_type;
+static PyObject *order_base, *info_type, *date2num, *exact_sum;
 static PyObject *wanted_names;                               /* the parameters, in the order of their values */
 static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
@@ -184,7 +186,7 @@ book(Execution *one, PyObject *own)
 static PyObject *
 present(PyObject *data, PyObject *name)
 {
-    PyObject *line = PyObject_GetAttr(data, name);
+    PyObject *line = stored(data, name);
     PyObject *value = line == NULL ? NULL : PyObject_GetItem(line, zero);
     Py_XDECREF(line);
     return value;
@@ -248,11 +250,11 @@ set_new(PyObject *own, PyObject *name, PyObject *value)
 
 /* The parameters by name. */
 static PyObject *
-named(PyObject *values)
+named(PyObject *const *values)
 {
     PyObject *wanted = PyDict_Copy(wanted_template);
     for (Py_ssize_t number = 0; wanted != NULL && number < PyTuple_GET_SIZE(wanted_names); number++)
-        if (PyDict_SetItem(wanted, PyTuple_GET_ITEM(wanted_names, number), PyTuple_GET_ITEM(values, number)))
+        if (values[number] != Py_None && PyDict_SetItem(wanted, PyTuple_GET_ITEM(wanted_names, number), values[number]))
             Py_CLEAR(wanted);
     return wanted;
 }
@@ -303,6 +305,39 @@ complete(PyObject *own, PyObject *wanted, PyObject *size, PyObject *data)
     return failed ? -1 : 0;
 }
 
+/* Whether a feed counts its days as Backtrader's do, in naive UTC. */
+static int
+is_naive(PyObject *data)
+{
+    PyObject *converts = PyObject_GetAttr((PyObject *)Py_TYPE(data), name_date2num), *zone = stored(data, name_tz);
+    int naive = converts == date2num && zone == Py_None;
+    PyErr_Clear();
+    Py_XDECREF(converts);
+    Py_XDECREF(zone);
+    return naive;
+}
+
+/* orders.session_end of a plain feed within its session; NULL without an error for any other. */
+static PyObject *
+plain_session_end(PyObject *data, PyObject *now)
+{
+    PyObject *p = PyFloat_CheckExact(now) && is_naive(data) ? stored(data, name_p) : NULL;
+    PyObject *session = p == NULL ? NULL : stored(p, name_sessionend), *end = NULL;
+    PyErr_Clear();
+    Py_XDECREF(p);
+    if (session != NULL && PyTime_CheckExact(session)) {
+        double time = PyFloat_AS_DOUBLE(now), day = floor(time);
+        double parts[] = {day, PyDateTime_TIME_GET_HOUR(session) / 24.0, PyDateTime_TIME_GET_MINUTE(session) / 1440.0,
+                          PyDateTime_TIME_GET_SECOND(session) / 86400.0,
+                          PyDateTime_TIME_GET_MICROSECOND(session) / 86400e6};
+        /* next to its end Python decides, and finds the same either way */
+        if (time >= 0.0 && time - day < parts[1] + parts[2] + parts[3] + parts[4] - 2e-8)
+            end = PyObject_CallFunction(exact_sum, "((ddddd))", parts[0], parts[1], parts[2], parts[3], parts[4]);
+    }
+    Py_XDECREF(session);
+    return end;
+}
+
 /* What is left once the order is an object: the trailing price, the time until which it is good, the session's end. */
 static int
 finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
@@ -316,7 +351,9 @@ finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
         set_new(own, name_valid, PyObject_CallMethodOneArg(data, name_date2num, valid)))
         return -1;
     PyObject *now = attribute(attributes(attribute(own, name_created)), name_dt);
-    PyObject *end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
+    PyObject *end = now == NULL ? NULL : plain_session_end(data, now);
+    if (end == NULL && !PyErr_Occurred())
+        end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
     return set_new(own, name_dteos, end);
 }
 
@@ -355,6 +392,15 @@ end:
 
 /* orders.new_order, of a type and the values of all parameters */
 PyObject *
+order_by(PyTypeObject *type, PyObject *const *values, PyObject *session_end)
+{
+    PyObject *wanted = named(values);
+    PyObject *order = wanted == NULL ? NULL : order_of(type, wanted, session_end);
+    Py_XDECREF(wanted);
+    return order;
+}
+
+static PyObject *
 new_order(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyTypeObject *type;
@@ -365,13 +411,47 @@ new_order(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_TypeError, "an order is made of one of two types and all its parameters");
         return NULL;
     }
-    PyObject *wanted = named(values);
-    PyObject *order = wanted == NULL ? NULL : order_of(type, wanted, session_end);
-    Py_XDECREF(wanted);
-    return order;
+    return order_by(type, &PyTuple_GET_ITEM(values, 0), session_end);
 }
 
 /* ---------------------------------------------------------------- setting up */
+
+/* An object that has these attributes, set one after the other; NULL with an error set. */
+static PyObject *
+shaped(PyObject *kind, PyObject *own)
+{
+    PyObject *made = PyObject_CallNoArgs(kind), *name, *value;
+    Py_ssize_t at = 0;
+    while (made != NULL && PyDict_Next(own, &at, &name, &value))
+        if (PyObject_SetAttr(made, name, value))
+            Py_CLEAR(made);
+    return made;
+}
+
+/* A dictionary of the same entries that shares its keys with all its copies, as the attributes of plain objects do:
+ * a copy is an array of values, a quarter of the memory. Steals `own`.
+ *
+ * The names to come are part of the keys from the beginning. Python makes room for more keys in the first objects of
+ * a class than in later ones.
+ */
+PyObject *
+compact(PyObject *own, PyObject *to_come)
+{
+    PyObject *kind = PyObject_CallFunction((PyObject *)&PyType_Type, "s(){}", "Shape"), *made = NULL, *all = NULL;
+    if (own != NULL && kind != NULL && (all = PyDict_Copy(own)) != NULL &&
+        (to_come == NULL || PyDict_Update(all, to_come) == 0))
+        made = shaped(kind, all);
+    for (int spare = 0; made != NULL && spare < 30; spare++)
+        Py_SETREF(made, PyObject_CallNoArgs(kind));
+    if (made != NULL)
+        Py_SETREF(made, shaped(kind, own));
+    PyObject *shared = made == NULL ? NULL : PyObject_GetAttr(made, name_dict);
+    Py_XDECREF(own);
+    Py_XDECREF(kind);
+    Py_XDECREF(made);
+    Py_XDECREF(all);
+    return shared;
+}
 
 static PyMethodDef functions[] = {
     {"told", told, METH_O, "told(order)\n--\n\nWhat `order.clone()` gives."},
@@ -401,11 +481,14 @@ make_templates(void)
     wanted_template = PyDict_New();
     for (Py_ssize_t number = 0; wanted_names && wanted_template && number < PyTuple_GET_SIZE(wanted_names); number++)
         PyDict_SetItem(wanted_template, PyTuple_GET_ITEM(wanted_names, number), Py_None);
+    data_template = compact(data_template, NULL);
+    bit_template = compact(bit_template, NULL);
+    wanted_template = compact(wanted_template, NULL);
     return wanted_names && wanted_template && data_template && bit_template ? 0 : -1;
 }
 
-/* No more attributes than make, with two to come, a dictionary of half the size: those that every order gets, and two
- * parameters that are read at every bar. Backtrader finds the others among the parameters. */
+/* Those attributes that every order gets, and two parameters that are read at every bar. Backtrader finds the others
+ * among the parameters. */
 static int
 make_order_template(void)
 {
@@ -416,6 +499,9 @@ make_order_template(void)
         Py_False, name_active, Py_None, name_status, CREATED, name_plimit, Py_None, name_exectype, Py_None, name_size,
         Py_None, name_limitoffset, 0.0, name_position, 0, name_created, Py_None, name_executed, Py_None, name_dteos,
         Py_None);
+    PyObject *to_come = Py_BuildValue("{OOOi}", name_pannotated, Py_None, name_plen, 0);
+    order_template = to_come == NULL ? NULL : compact(order_template, to_come);
+    Py_XDECREF(to_come);
     int failed = order_template == NULL;
     return failed || !zero || !infinity || !minus_infinity ? -1 : 0;
 }
@@ -430,6 +516,13 @@ add_orders(PyObject *module)
     deque_type = type_of("collections", "deque");
     order_base = (PyObject *)type_of("backtrader.order", "OrderBase");
     info_type = (PyObject *)type_of("backtrader.utils", "AutoOrderedDict");
+    exact_sum = (PyObject *)type_of("math", "fsum");
+    PyObject *feed = (PyObject *)type_of("backtrader.feed", "AbstractDataBase");
+    date2num = feed == NULL ? NULL : PyObject_GetAttr(feed, name_date2num);
+    Py_XDECREF(feed);
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == NULL || date2num == NULL || exact_sum == NULL)
+        return -1;
     if (!data_type || !bit_type || !buy_type || !sell_type || !deque_type || !order_base || !info_type)
         return -1;
     return make_templates() || make_order_template() || PyModule_AddFunctions(module, functions) ? -1 : 0;

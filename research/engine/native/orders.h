@@ -37,21 +37,24 @@ parameter(PyObject *own, PyObject *name)
     return given;
 }
 
-/* The same of an order that is not to get a dictionary by being asked; a new reference. */
+/* The same of any order; a new reference. */
 static inline PyObject *
 parameter_of(PyObject *order, PyObject *name)
 {
-    PyObject *params = PyObject_GetAttr(order, name_p), *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
-    Py_XDECREF(params);
-    return given;
+    PyObject *own = attributes(order);
+    return own == NULL ? NULL : Py_XNewRef(parameter(own, name));
 }
 
+PyObject *compact(PyObject *own, PyObject *to_come);
 PyObject *object_with(PyTypeObject *type, PyObject *own);
-PyObject *new_order(PyObject *module, PyObject *args);
 int is_plain_order(PyObject *order);
 PyObject *tell(PyObject *order, PyObject *own);
 int book_ahead(Execution *one, PyObject *own);
 int book(Execution *one, PyObject *own);
+PyObject *order_by(PyTypeObject *type, PyObject *const *values, PyObject *session_end);
+PyObject *send_plainly(PyObject *broker, PyTypeObject *type, PyObject *const *values, PyObject *session_end); /* matching.c */
+int catch_up(PyObject *broker);    /* matching.c */
+int work_at_bar(PyObject *broker); /* matching.c */
 int collect(PyObject *strategy, PyObject *order); /* trades.c */
 
 #endif

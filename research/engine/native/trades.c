@@ -28,7 +28,7 @@ set_truth(PyObject *own, PyObject *name, int truth)
 static Number
 number_at(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     Number number = number_of(value);
     if (value == NULL)
         PyErr_Clear();
@@ -42,7 +42,7 @@ multiplier(PyObject *info)
 {
     if (!Py_IS_TYPE(info, base_scheme) && !Py_IS_TYPE(info, stock_scheme))
         return strange();
-    PyObject *stocklike = PyObject_GetAttr(info, name_stocklike), *p = PyObject_GetAttr(info, name_p);
+    PyObject *stocklike = stored(info, name_stocklike), *p = stored(info, name_p);
     Number found = stocklike == Py_True && p != NULL ? number_at(p, name_mult) : strange();
     Py_XDECREF(stocklike);
     Py_XDECREF(p);
@@ -54,7 +54,7 @@ multiplier(PyObject *info)
 static int
 set_moment(PyObject *own, PyObject *data, PyObject *name_of_bar, PyObject *name_of_time, Py_ssize_t bar)
 {
-    PyObject *line = PyObject_GetAttr(data, name_datetime), *time = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    PyObject *line = stored(data, name_datetime), *time = line == NULL ? NULL : PyObject_GetItem(line, zero);
     int failed = time == NULL || number_set(own, name_of_bar, whole(bar)) || PyDict_SetItem(own, name_of_time, time);
     Py_XDECREF(line);
     Py_XDECREF(time);
@@ -123,7 +123,7 @@ new_trade(PyObject *strategy, Change *change)
 {
     PyObject *own = PyDict_Copy(trade_template), *counter = PyObject_GetAttr((PyObject *)trade_type, name_refbasis);
     PyObject *ref = counter == NULL ? NULL : PyIter_Next(counter), *history = PyList_New(0);
-    PyObject *keeps = PyObject_GetAttr(strategy, name_tradehistoryon), *id = parameter_of(change->order, name_tradeid);
+    PyObject *keeps = stored(strategy, name_tradehistoryon), *id = parameter_of(change->order, name_tradeid);
     if (own != NULL &&
         (ref == NULL || history == NULL || keeps == NULL || id == NULL || PyDict_SetItem(own, name_ref, ref) ||
          PyDict_SetItem(own, name_data, change->data) || PyDict_SetItem(own, name_tradeid, id) ||
@@ -174,7 +174,7 @@ begin_trade(PyObject *trades, PyObject *strategy, Change *change)
 static PyObject *
 kept(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = stored(object, name);
     Py_XDECREF(value);
     return value;
 }
@@ -216,7 +216,7 @@ change_trades(PyObject *strategy, Change *change, PyObject *bit, PyObject *trade
 static PyObject *
 trades_of(PyObject *strategy, Change *change)
 {
-    PyObject *all = PyObject_GetAttr(strategy, name_trades), *id = parameter_of(change->order, name_tradeid);
+    PyObject *all = stored(strategy, name_trades), *id = parameter_of(change->order, name_tradeid);
     PyObject *of_data = all == NULL || id == NULL ? NULL : PyObject_GetItem(all, change->data);
     PyObject *trades = of_data == NULL ? NULL : PyObject_GetItem(of_data, id);
     Py_XDECREF(all);
@@ -252,7 +252,7 @@ change_all(PyObject *strategy, Change *change, PyObject *record, PyObject *trade
 static PyObject *
 data_of(PyObject *order)
 {
-    PyObject *data = parameter_of(order, name_data), *other = data ? PyObject_GetAttr(data, name_compensate) : NULL;
+    PyObject *data = parameter_of(order, name_data), *other = data ? stored(data, name_compensate) : NULL;
     if (other != Py_None) {
         Py_XDECREF(data);
         return other;
@@ -266,7 +266,7 @@ collect_trades(PyObject *strategy, PyObject *order, PyObject *record)
 {
     Change change = {.order = order, .data = data_of(order), .info = kept(order, name_comminfo)};
     PyObject *trades = change.data == NULL || change.info == NULL ? NULL : trades_of(strategy, &change);
-    PyObject *queue = trades == NULL ? NULL : PyObject_GetAttr(strategy, name_trades_pending);
+    PyObject *queue = trades == NULL ? NULL : stored(strategy, name_trades_pending);
     int failed = queue == NULL || !PyList_Check(queue) || change_all(strategy, &change, record, trades, queue);
     Py_XDECREF(change.data);
     Py_XDECREF(trades);
@@ -284,7 +284,7 @@ collect(PyObject *strategy, PyObject *order)
     Py_XDECREF(simulated);
     if (simulated != Py_False)
         return simulated == NULL ? -1 : 1;
-    int failed = (queue = PyObject_GetAttr(strategy, name_orders_pending)) == NULL || PyList_Append(queue, order);
+    int failed = (queue = stored(strategy, name_orders_pending)) == NULL || PyList_Append(queue, order);
     Py_XDECREF(queue);
     PyObject *record = failed ? NULL : kept(order, name_executed);
     PyObject *done = record == NULL ? NULL : kept(record, name_size);
@@ -305,5 +305,6 @@ add_trades(PyObject *Py_UNUSED(module))
         name_justopened, Py_False, name_isopen, Py_False, name_isclosed, Py_False, name_baropen, 0, name_dtopen, 0.0,
         name_barclose, 0, name_dtclose, 0.0, name_barlen, 0, name_historyon, Py_False, name_history, Py_None,
         name_status, TRADE_CREATED);
+    trade_template = compact(trade_template, NULL);
     return trade_type && base_scheme && stock_scheme && zero && trade_template ? 0 : -1;
 }

@@ -1,0 +1,65 @@
+"""`python -m research.engine.kernel.ahead`: the second half of what a first run compiles, in a process of its own.
+
+Belongs here: which functions these are and the types of what they are given. Does not belong here: starting the process
+(see `research.ahead`), compiling everything when barloom is installed (see `__main__`).
+
+A first run compiles indicators and then the kernel, from the beginning of a tick to its end; this process begins at the
+end. numba keeps on disk what either has compiled, so that they meet in the middle. Types that do not fit would cost
+time and change nothing: the run then compiles for itself.
+"""
+
+import gc
+from typing import Any, Final
+
+from numba import types
+from numba.np.numpy_support import from_dtype
+
+from research.engine.kernel import figures, machine
+
+_RECORDS: Final = {
+    "terms": machine.TERMS, "account": machine.ACCOUNT, "symbols": machine.SYMBOL, "orders": machine.ORDER,
+    "fills": machine.FILL, "bookings": machine.BOOKING,
+}  # fmt: skip
+_TABLES: Final[dict[str, tuple[Any, int]]] = {
+    "queues": (types.int64, 2), "market": (types.float64, 3), "fresh": (types.uint8, 2), "code": (types.uint8, 2),
+    "comes_to": (types.int64, 2), "ticks": (types.int64, 2), "tiers": (types.int64, 2), "sales": (types.int64, 2),
+    "recent": (types.int64, 1), "met": (types.int64, 1), "prices": (types.float64, 2), "levels": (types.float64, 1),
+    "returns": (types.float64, 1), "equity": (types.float64, 1), "gross": (types.float64, 1), "bars": (types.int64, 2),
+    "last_closes": (types.float64, 1), "ts": (types.int64, 1),
+}  # fmt: skip
+_NUMBERS: Final = {"tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64}
+_LEFT_OUT: Final = frozenset({"away", "guarded"})
+
+
+def main() -> None:
+    """Compile for a run without stops and limits on time or equity, what it comes to last first."""
+    gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
+    for function in (
+        machine.send_orders,
+        machine.work_orders,
+        figures._trades,
+        figures._depths,
+        figures._returns,
+        figures._curve,
+    ):
+        compile_for_a_run(function)
+
+
+def compile_for_a_run(function: Any) -> None:  # noqa: ANN401 (numba's dispatchers have no public type)
+    """Compile one function for what a run gives it."""
+    code = function.py_func.__code__
+    function.compile(tuple(_type_of(name) for name in code.co_varnames[: code.co_argcount]))
+
+
+def _type_of(name: str) -> Any:  # noqa: ANN401
+    """The type of a parameter, which has the same name in every function."""
+    if name in _LEFT_OUT:
+        return types.none
+    if name in _NUMBERS:
+        return _NUMBERS[name]
+    kind, dimensions = _TABLES.get(name) or (from_dtype(_RECORDS[name]), 1)
+    return types.Array(kind, dimensions, "C")
+
+
+if __name__ == "__main__":
+    main()
