@@ -51,9 +51,9 @@ from broker.live.booking import Booking, Commissions
 from broker.live.dispatch import Dispatch
 from broker.live.exits import Exits
 from broker.live.fills import Fills
+from broker.live.inheritance import revived
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
-from broker.live.references import Reference
 from broker.live.resync import Resync
 from broker.live.traded import Traded
 from broker.orders.book import OrderBook
@@ -74,6 +74,12 @@ from risk.decision import Decision, Holding, OrderRequest, Portfolio, Verdict, W
 from risk.enforcement import must_cancel
 from risk.guard import RiskGuard
 from risk.states import HaltState
+
+Reference = Callable[[datetime, int], str]
+"""Makes an order's reference from the bar it was decided on (its close, aware UTC) and its number among those.
+
+The same decision has to have the same reference after a crash, and no other decision ever.
+"""
 
 _NONE = Decimal()
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions
@@ -258,6 +264,25 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         order = kind(**who, **known)
         order.addinfo(**{name: value for name, value in terms.items() if name not in _TERMS})
         return self.submit(order)
+
+    def take_over(self, owner: bt.Strategy | None) -> dict[bt.feed.DataBase, tuple[Order, ...]]:
+        """Make the orders of earlier runs that still work a strategy's own, by feed; each is made so once.
+
+        For a strategy that goes on after a restart, once its feeds have bars. Orders of feeds without a bar are left as
+        they are.
+        """
+        taken: dict[bt.feed.DataBase, list[Order]] = {}
+        for tracked in self._register.foreign():
+            data = self._traded.fed(tracked.contract.con_id)
+            if tracked.ours and data is not None:
+                live = revived(tracked, self._traded.instrument(data), data, owner)
+                self._register.add(live)
+                self._register.write(live, tracked.ticket.order_id)
+                self._exits.inherit(live)
+                live.order.submit(self)
+                self._news.accept(live)
+                taken.setdefault(data, []).append(live.order)
+        return {data: tuple(orders) for data, orders in taken.items()}
 
     # ---------------------------------------------------------------- the one door
 

@@ -32,8 +32,7 @@ from broker.ib.requests import Gateway, HistoryRequest
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from broker.instrument import Instrument
-from broker.live.references import Reference
-from broker.live_broker import LiveBroker
+from broker.live_broker import LiveBroker, Reference
 from risk.guard import RiskGuard
 from warehouse.calendar import TradingCalendar
 from warehouse.resolution import Resolution

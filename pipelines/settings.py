@@ -91,6 +91,17 @@ class Settings(BaseSettings):
         default="paper", description="Whether orders may cost real money; an account that does not fit is refused."
     )
 
+    simulator_url: str = Field(
+        default="",
+        description="Control API of a simulated gateway; the days that it replays are traded by its clock.",
+    )
+    alert_urls: SecretStr | None = Field(
+        default=None, description="Where alarms go: addresses as apprise writes them, separated by spaces."
+    )
+    switch_url: SecretStr | None = Field(
+        default=None, description="A dead man's switch: fetched while trading is alive."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

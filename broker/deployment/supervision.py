@@ -83,13 +83,23 @@ def session_at(now: datetime, calendar: TradingCalendar, lead: timedelta) -> dat
     return session if now >= calendar.open_utc(session) - lead else None
 
 
-def supervise(watched: Watched, now: datetime, calendar: TradingCalendar, rules: Rules) -> Start | Wait:
-    """What has to be done about a deployment at a moment."""
-    session = session_at(now, calendar, rules.lead)
+def supervise(
+    watched: Watched, market: datetime, now: datetime, calendar: TradingCalendar, rules: Rules
+) -> Start | Wait:
+    """What has to be done about a deployment.
+
+    Args:
+        watched: what is known about it.
+        market: the market's time; the wall clock unless recorded days are replayed.
+        now: the wall clock, by which heartbeats and runs are measured.
+        calendar: of the exchange.
+        rules: how it is supervised.
+    """
+    session = session_at(market, calendar, rules.lead)
     if not watched.on:
         return Wait("it is switched off")
     if session is None:
-        opens = calendar.open_utc(calendar.next_session(calendar.last_closed_session(now)))
+        opens = calendar.open_utc(calendar.next_session(calendar.last_closed_session(market)))
         return Wait(f"the market opens at {opens:%Y-%m-%d %H:%M} UTC")
     if watched.done:
         return Wait(f"session {session} is done")

@@ -17,7 +17,13 @@ from broker.orders.states import OrderState
 
 _PAUSE = timedelta(seconds=1)  # for the broker to shrink or cancel a member of a group by itself
 _SHRINKS = 2  # IB's type of a group whose other members are made smaller by a fill
+_MARK = "/exits"
 _NONE = Decimal()
+
+
+def is_exit(ticket: OrderTicket) -> bool:
+    """Whether an order was sent as one of a group that only reduces a position."""
+    return ticket.oca_type == _SHRINKS and ticket.oca_group.endswith(_MARK)
 
 
 class Exits:
@@ -32,6 +38,11 @@ class Exits:
         """Put an order that only reduces into its group and cut it to what it may take."""
         self._join(live)
         live.quantity = min(live.quantity, self.reducible(live))
+
+    def inherit(self, live: LiveOrder) -> None:
+        """Go on with the group of an order of an earlier run."""
+        if is_exit(live.draft):
+            self._groups[live.con_id] = live.oca_group
 
     def reducible(self, live: LiveOrder) -> Decimal:
         """How much of the position an order may take: what no order outside its group takes."""
@@ -64,7 +75,7 @@ class Exits:
         alone = all(other.oca_group != group for other in self._beside(live))
         at_once = live.order.exectype in (Order.Market, Order.Close)
         if live.order.oco is None and not (alone and at_once):
-            live.oca_group = self._groups.setdefault(live.con_id, f"{live.order_ref}/exits")
+            live.oca_group = self._groups.setdefault(live.con_id, live.order_ref + _MARK)
             live.oca_type = _SHRINKS
 
     def _beside(self, live: LiveOrder) -> list[LiveOrder]:

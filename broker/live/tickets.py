@@ -75,6 +75,18 @@ def order_type(order: Order) -> str:
     return name
 
 
+def exectype(order_type: str) -> int:
+    """Backtrader's number of IB's type.
+
+    Raises:
+        OrderTermsError: it has none.
+    """
+    for number, name in _TYPES.items():
+        if name == order_type:
+            return int(number)
+    raise OrderTermsError(f"order_type: {order_type!r} is none that a strategy sends.")
+
+
 def changed(
     order: Order, instrument: Instrument, ticket: OrderTicket, *, price: float | None, plimit: float | None
 ) -> OrderTicket:

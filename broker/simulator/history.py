@@ -22,6 +22,7 @@ from broker.simulator.market import Market
 from broker.simulator.moments import datetime_of, day_of, read_moment, seconds, written
 from broker.simulator.requests import Request
 from broker.simulator.tape import EPOCH, FINEST_FIRST, MICROSECOND, SECOND, Bar, Int64s, Series, Tape
+from warehouse.resolution import Resolution
 
 _MINUTE: Final = 60 * SECOND
 _HOUR: Final = 60 * _MINUTE
@@ -166,9 +167,13 @@ class Historian:
         ]
 
     def _source(self, wanted: Wanted) -> Series | None:
-        """The longest stored bars of which the wanted ones are made."""
+        """The longest stored bars of which the wanted ones are made.
+
+        IB cuts hours on the clock; stored hours may be cut from the open, and are used only where nothing is finer.
+        """
         tape = self.adjusted() if wanted.what == "ADJUSTED_LAST" else self.market.tape
-        for length in reversed(FINEST_FIRST):
+        hours_last = (Resolution.DAILY, Resolution.MINUTE, Resolution.SECONDS_5, Resolution.HOURLY)
+        for length in hours_last if wanted.size < DAY else reversed(FINEST_FIRST):
             step = length.length // MICROSECOND
             series = tape.stored(wanted.instrument.key, length)
             fits = step <= wanted.size and (not length.intraday or wanted.size >= DAY or wanted.size % step == 0)

@@ -47,7 +47,10 @@ _COMMANDS = {
     "leaderboard": ("backtests:leaderboard", "Rank the latest backtests and the best trials of studies."),
     "mlflow": ("tracking:mlflow", "Open the MLflow UI of this folder; `mlflow sync` sends what waits in the outbox."),
     "gateway": ("gateway:gateway", "Gateways to Interactive Brokers: `check` asks one, `simulate` starts one."),
-    "live": ("live:live", "Trading, and stopping it: `emergency-stop` closes everything."),
+    "live": (
+        "live:live",
+        "Trade an experiment by itself, look at it, stop it: `start`, `status`, `stop`, `emergency-stop`.",
+    ),
     "strategies": ("strategies:strategies", "List the strategies that ship with barloom."),
     "new": ("strategies:new", "Write a working, tested starting point: `new strategy NAME`."),
 }

@@ -6,7 +6,8 @@ Belongs here: the screen, when it ends. Does not belong here: recording (see `br
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +43,10 @@ def record(
         raise SettingsError(f"minutes: {minutes:g} is not above 0.")
     for symbol in wanted:
         parse_contract(symbol)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with open_session(session_settings(settings, Purpose.RECORD, host=host, port=port)) as session:
+    with (
+        open_session(session_settings(settings, Purpose.RECORD, host=host, port=port)) as session,
+        _until_told_to_end() as stop,
+    ):
         contracts = ContractBook(session, settings.data_dir / "ib" / "contracts.json")
         say(f"recording {', '.join(wanted)} into {Path(settings.data_dir) / 'raw' / '5s'}; Ctrl-C ends it")
         timer = threading.Timer((minutes or 0) * 60, stop.set)
@@ -60,6 +61,19 @@ def record(
         sys.stderr.write(f"{symbol}: the stream is over, {reason}\n")
     say(", ".join(f"{symbol} {count}" for symbol, count in done.bars.items()) + " bars recorded")
     return 1 if done.ended else 0
+
+
+@contextmanager
+def _until_told_to_end() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and a signal to end set, instead of what they do otherwise."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _told(bars: Mapping[str, int]) -> None:

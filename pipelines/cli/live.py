@@ -3,25 +3,220 @@
 Belongs here: commands and their screens. Does not belong here: what they do to a broker (see `broker`).
 """
 
+import os
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from pipelines.cli.tables import print_json, print_rows, say
+from pipelines.errors import SettingsError
 from pipelines.gateways import Purpose, session_settings
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from broker.emergency import EmergencyReport
+    from warehouse.ledger.records import DesiredState, SessionRun
+    from warehouse.ledger.store import Ledger
 
 live = App(name="live", help="Trading, and stopping it.")
 
 Flag = Annotated[bool, Parameter(negative="")]
 
 _PATIENCE_SECONDS = 30.0
+_SENSOR_SECONDS = 120.0
+_STALE_SECONDS = 60.0
+
+
+@live.command
+def start(
+    experiment: str,
+    /,
+    *,
+    mode: Literal["paper", "live"] = "paper",
+    name: str | None = None,
+    confirm_live: str | None = None,
+) -> int:
+    """Switch an experiment on: its sessions are traded by themselves from now on, while `barloom ui` runs.
+
+    Args:
+        experiment: Name of an experiment in `experiments/`, or its file.
+        mode: paper, or live for real money; it must be what IB_TRADING_MODE says.
+        name: Name of the deployment; the experiment's unless given.
+        confirm_live: The account, once more, where real money is traded.
+    """
+    from pipelines.deployments import experiment_text, operator, switch_on
+    from research.experiment import load_experiment
+
+    settings = load_settings()
+    if not Path("workspace.yaml").exists():
+        raise SettingsError(f"workspace: there is no workspace.yaml in {Path.cwd()}; run this in a barloom folder.")
+    if mode != settings.trading_mode:
+        raise SettingsError(f"mode: {mode} is asked for, but IB_TRADING_MODE is {settings.trading_mode}.")
+    path = _experiment_file(settings, experiment)
+    switched = switch_on(
+        settings, load_experiment(path), experiment_text(path), name=name, confirm_live=confirm_live, by=operator()
+    )
+    for remark in switched.remarks:
+        sys.stderr.write(f"mind: {remark}\n")
+    _start_supervisor()
+    say(f"{switched.deployment} is on: {mode}, account {switched.account}.")
+    say("Its sessions are traded while `barloom ui` (or dagster-daemon) runs; `barloom live status` shows how it goes.")
+    return 0
+
+
+@live.command
+def stop(deployment: str, /, *, flatten: Flag = False, reason: str = "stopped by hand") -> int:
+    """Switch a deployment off: its session ends within seconds, and none is begun.
+
+    Args:
+        deployment: Its name.
+        flatten: Close its positions first; otherwise they and their protective orders stay.
+        reason: Kept in the ledger.
+    """
+    return _command(deployment, "stop_flatten" if flatten else "stop_keep", reason)
+
+
+@live.command
+def halt(deployment: str, /, *, reason: str = "halted by hand") -> int:
+    """Send no new entries until `resume`; working orders and exits go on.
+
+    Args:
+        deployment: Its name.
+        reason: Kept in the ledger.
+    """
+    return _command(deployment, "halt", reason)
+
+
+@live.command
+def reduce_only(deployment: str, /, *, reason: str = "reduce-only by hand") -> int:
+    """Cancel working entries and send none until `resume`; positions can only shrink.
+
+    Args:
+        deployment: Its name.
+        reason: Kept in the ledger.
+    """
+    return _command(deployment, "reduce_only", reason)
+
+
+@live.command
+def resume(deployment: str, /, *, reason: str = "resumed by hand") -> int:
+    """End a halt, or a stop; losses and drawdown count from here on.
+
+    Args:
+        deployment: Its name.
+        reason: Kept in the ledger.
+    """
+    return _command(deployment, "resume", reason)
+
+
+@live.command
+def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+    """Show every deployment: what is wanted, whether it runs, positions, orders, profit, the last alarm.
+
+    Exit code 1 when one that should be trading gives no sign of life, or an alarm of today stands.
+
+    Args:
+        as_json: Print JSON.
+    """
+    from pipelines.deployments import open_ledger
+
+    settings = load_settings()
+    with open_ledger(settings) as ledger:
+        names = sorted(ledger.deployments())
+        pages = [_page(ledger, name) for name in names]
+    if as_json:
+        print_json(pages)
+    elif not pages:
+        say("Nothing is switched on; `barloom live start EXPERIMENT` does that.")
+    for page in [] if as_json else pages:
+        print_rows([str(page["deployment"]), ""], [(key, value) for key, value in page.items() if key != "deployment"])
+    return 1 if any(page["health"] != "ok" for page in pages) else 0
+
+
+def _page(ledger: "Ledger", name: str) -> dict[str, object]:
+    """One deployment, as far as the ledger tells."""
+    from broker.deployment.trading import COMPONENT
+    from warehouse.ledger.locks import AccountLock
+    from warehouse.ledger.records import AlarmRaised, EquitySnapshot
+
+    now = datetime.now(UTC)
+    scope, switched = ledger.deployments()[name]
+    state = ledger.current_state(name)
+    beat = ledger.last_heartbeat(name, COMPONENT)
+    holder = AccountLock(ledger, scope.account).holder()
+    age = None if beat is None else (now - beat.ts).total_seconds()
+    silent = holder is not None and (age is None or age > _STALE_SECONDS)
+    recorded = ledger.events(name)
+    alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
+    equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
+    session = state.session
+    held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "broker"]
+    return {
+        "deployment": name,
+        "health": "no sign of life" if silent else "ok",
+        "account": f"{scope.account}, {switched.mode}",
+        "wanted": _wanted(state.desired),
+        "traded by": "nobody now" if holder is None else str(holder),
+        "heartbeat": "never" if beat is None or age is None else f"{age:.0f} s ago: {beat.status}",
+        "last session": "none" if session is None else _session_text(session),
+        "positions": ", ".join(held) or "none known",
+        "orders not done": len(state.open_intents),
+        "equity": "unknown" if not equity else f"{equity[-1].equity:,.2f} {equity[-1].currency}",
+        "since switched on": "unknown" if len(equity) < 2 else f"{equity[-1].equity - equity[0].equity:+,.2f}",
+        "risk": "unknown" if state.risk is None else f"{state.risk.halt}, peak {state.risk.peak_equity:,.2f}",
+        "last alarm": "none"
+        if not alarms
+        else f"{alarms[-1].ts:%Y-%m-%d %H:%M:%S} {alarms[-1].code}: {alarms[-1].text}",
+    }
+
+
+def _wanted(desired: "DesiredState") -> str:
+    if not desired.may_run:
+        return f"off ({desired.reason or 'switched off'})"
+    return "on" if desired.halt == "ACTIVE" else f"on, {desired.halt} ({desired.reason})"
+
+
+def _session_text(run: "SessionRun") -> str:
+    ended = "going on, or killed" if run.ended is None else f"{run.ended.outcome}: {run.ended.reason}"
+    return f"{run.scope.session}, run {run.started.attempt}, {ended}"
+
+
+def _command(deployment: str, action: str, reason: str) -> int:
+    from pipelines.deployments import give_command, open_ledger, operator
+
+    settings = load_settings()
+    with open_ledger(settings) as ledger:
+        give_command(ledger, deployment, action, reason, operator())
+    say(f"{deployment}: {action.replace('_', ' ')} is recorded; a run takes it up within a second or two.")
+    return 0
+
+
+def _experiment_file(settings: Settings, experiment: str) -> Path:
+    given = Path(experiment)
+    path = given if given.suffix in {".yaml", ".yml"} else settings.experiments_dir / f"{experiment}.yaml"
+    if not path.exists():
+        raise SettingsError(f"experiment: {experiment!r} has no file {path}.")
+    return path
+
+
+def _start_supervisor() -> None:
+    """Switch the sensor on, as it is off until the first deployment is."""
+    command = [
+        sys.executable, "-m", "dagster", "sensor", "start", "live_supervisor", "-w", "workspace.yaml",
+        "-l", "barloom_live",
+    ]  # fmt: skip
+    ended = subprocess.run(  # noqa: S603 (our own command line)
+        command, capture_output=True, text=True, timeout=_SENSOR_SECONDS, check=False,
+        env={"DAGSTER_HOME": str(Path.cwd()), **os.environ},
+    )  # fmt: skip
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SettingsError(f"live_supervisor: Dagster could not start the sensor: {last}")
 
 
 @live.command

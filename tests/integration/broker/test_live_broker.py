@@ -1,5 +1,6 @@
 """Orders from Backtrader through the session to a gateway and back, over TCP."""
 
+import json
 import random
 import time
 from contextlib import ExitStack
@@ -12,9 +13,8 @@ from broker.costs import cost_model
 from broker.errors import SealedSettingError
 from broker.ib.messages import Alarm, Contract, SessionState
 from broker.ib.session import Session
-from broker.ib.settings import SessionSettings
+from broker.ib.settings import ResetWindow, SessionSettings
 from broker.instrument import Instrument
-from broker.live.references import DeploymentReferences
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
 from broker.orders.changes import FillBooked, OrderIntended, StateChanged
@@ -28,7 +28,7 @@ from tests.integration.broker.scripted import Bar, Stage
 
 pytestmark = pytest.mark.integration
 
-QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05, "sync_seconds": 5.0, "reset": None}
+QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05, "sync_seconds": 5.0}
 
 SOON = Patience(
     acknowledgement=timedelta(seconds=0.2),
@@ -55,10 +55,10 @@ def live(start):
 class Floor:
     """A gateway whose clock stands still, a session and a live broker."""
 
-    def __init__(self, stack, start, *, limits=None, names=("AAPL",), patience=None, **settings):
+    def __init__(self, stack, start, *, limits=None, names=("AAPL",), patience=None, wait=2.0, reset=None, **settings):
         self.desk = start(**settings)
         self.command = self.desk.command
-        self.session = stack.enter_context(Session(SessionSettings(port=self.desk.gateway.port, **QUICK)))
+        self.session = stack.enter_context(Session(SessionSettings(port=self.desk.gateway.port, reset=reset, **QUICK)))
         self.session.open()
         self.names, self.journal = names, []
         self.guard = RiskGuard(
@@ -66,20 +66,22 @@ class Floor:
             session_of=lambda moment: moment.date(),
             session_close=lambda day: datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
         )
+        self.commission_wait = timedelta(seconds=wait)
         self.reopen(OrderBook(self.session.account, self.session.client_id, patience))
 
-    def reopen(self, book):
+    def reopen(self, book, journal=None):
         """A broker as of a new start."""
         self.journal.clear()
         self.broker = LiveBroker(
             self.session,
             instruments={name: Instrument.resolved(self.session, Contract(name)) for name in self.names},
             guard=self.guard,
-            reference=DeploymentReferences("test", lambda moment: moment.date()),
+            reference=lambda bar, number: f"test/{bar:%Y%m%d/%H%M%S}/{number}",
             book=book,
-            journal=self.journal.append,
-            costs=cost_model("ibkr_fixed"),
+            journal=journal or self.journal.append,
+            costs=cost_model("ibkr_tiered"),
             market_time=self.now,
+            commission_wait=self.commission_wait,
         )
 
     def run(self, script, **options):
@@ -123,6 +125,11 @@ class Floor:
     def in_flight(self):
         """Whether something that was sent waits for the broker's word."""
         return any(order.state.value in {"SENT", "CANCEL_SENT"} for order in self.broker.book.open_orders)
+
+    def settled(self):
+        """Whether nothing that was sent waits for the broker's word, and nothing is not known."""
+        unsure = {"SENT", "CANCEL_SENT", "UNKNOWN"}
+        return self.ready() and not any(order.state.value in unsure for order in self.broker.book.open_orders)
 
     def ready(self):
         """Whether orders can be sent."""
@@ -672,6 +679,21 @@ def test_nothing_is_sent_while_the_data_are_not_live(live):
     live().run(script)
 
 
+def test_nothing_is_sent_during_the_nightly_reset(live):
+    now = datetime.now(UTC)
+    window = ResetWindow((now - timedelta(minutes=5)).time(), (now + timedelta(minutes=5)).time(), "UTC")
+
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        order = trader.buy(size=10)
+        yield lambda: trader.told(order) == ["Rejected"]
+        assert "nightly reset" in floor.broker.reasons[order.ref]
+
+    floor = live(reset=window)
+    floor.run(script)
+    assert floor.gateway_orders() == []
+
+
 def test_nothing_is_sent_while_the_link_is_down(live):
     def script(trader, floor, _stage):
         yield floor.bar()
@@ -723,7 +745,7 @@ def test_an_order_that_cannot_be_written_down_is_not_sent(live):
         if isinstance(change, OrderIntended):
             raise OSError("the disk is full")
 
-    floor.broker._journal = full
+    floor.reopen(floor.broker.book, full)
 
     def script(trader, floor, _stage):
         yield floor.bar()
@@ -806,13 +828,9 @@ def test_a_fill_that_was_not_told_is_asked_for(live):
 
 
 def test_a_late_commission_amends_the_estimate(live):
-    floor = live()
-    floor.broker._fills._wait = timedelta(0)
-
     def script(trader, floor, _stage):
         yield floor.bar()
         floor.command("fault", answer="commissionReport", action="delay", value="0.3", times=1)
-        floor.broker._costs = cost_model("ibkr_tiered")
         order = trader.buy(size=100)
         yield accepted(order)
         floor.step()
@@ -822,7 +840,7 @@ def test_a_late_commission_amends_the_estimate(live):
         (trade,) = trader._trades[trader.data][0]
         assert trade.commission == pytest.approx(1.0)
 
-    floor.run(script)
+    live(wait=0.0).run(script)
 
 
 def test_a_swallowed_order_is_sent_again_once_it_is_provably_nowhere(live):
@@ -927,6 +945,90 @@ def test_a_restored_book_goes_on_with_the_orders_and_positions_of_the_run_before
     floor.run(after)
 
 
+class Crossing(BaseStrategy):
+    """Long above the mean of three closes, flat below, with a stop."""
+
+    def indicators(self, data):
+        return {"mean": bt.ind.SMA(data.close, period=3)}
+
+    def decide(self, data):
+        if data.close[0] > self.ind[data].mean[0]:
+            self.enter_long(data, stop=data.close[0] - 0.5)
+        else:
+            self.leave(data)
+
+
+def test_orders_of_the_run_before_can_be_taken_over(live):
+    floor = live()
+
+    def before(trader, floor, _stage):
+        yield floor.bar()
+        yield from hold(trader, floor)
+        stop = trader.sell(size=10, exectype=bt.Order.Stop, price=80.0, reduces_only=True)
+        entry = trader.buy(size=7, exectype=bt.Order.StopLimit, price=130.0, plimit=131.0)
+        yield accepted(stop)
+        yield accepted(entry)
+
+    floor.run(before)
+    floor.reopen(floor.restored())
+
+    def after(trader, floor, _stage):
+        floor.step()
+        yield floor.bar()
+        taken = floor.broker.take_over(trader)
+        stop, entry = sorted(taken[trader.data], key=lambda order: order.isbuy())
+        assert (stop.exectype, stop.size, stop.created.price) == (bt.Order.Stop, -10, 80.0)
+        assert (entry.created.price, entry.created.pricelimit, entry.size) == (130.0, 131.0, 7)
+        assert (stop.info.get("reduces_only"), entry.info.get("reduces_only")) == (True, None)
+        assert floor.broker.take_over(trader) == {}
+        target = trader.sell(size=10, exectype=bt.Order.Limit, price=140.0, reduces_only=True)
+        yield accepted(target)
+        groups = [terms.oca_group for terms in floor.gateway_orders() if terms.side < 0]
+        assert len(groups) == 2
+        assert len(set(groups)) == 1
+        trader.cancel(entry)
+        yield over(entry)
+        assert trader.told(entry) == ["Accepted", "Canceled"]
+        assert floor.broker.modify(stop, price=81.0)
+        yield lambda: stop.created.price == 81.0
+
+    floor.run(after)
+
+
+def test_a_strategy_of_the_library_goes_on_after_a_restart(live):
+    floor = live()
+
+    def before(strategy, floor, _stage):
+        while strategy.stop_price(strategy.data) is None or not strategy.position.size:
+            yield floor.bar()
+            bars = len(strategy)
+            yield lambda bars=bars: len(strategy) > bars and floor.settled()
+            floor.step()
+            yield floor.settled
+        floor.memory = json.loads(json.dumps(strategy.memory()))
+
+    floor.run(before, strategy=Crossing)
+    floor.reopen(floor.restored())
+
+    def after(strategy, floor, _stage):
+        floor.step()
+        yield floor.bar()
+        yield lambda: floor.settled() and len(strategy) > 0
+        strategy.recall(floor.memory, floor.broker.take_over(strategy))
+        assert strategy.stop_price(strategy.data) is not None
+        for _ in range(4):
+            floor.step()
+            yield floor.bar()
+            bars = len(strategy)
+            yield lambda bars=bars: len(strategy) > bars and floor.settled()
+        working = [order for order in floor.broker.book.open_orders if order.ticket.order_type == "STP"]
+        held = strategy.position.size
+        assert [order.remaining for order in working] == ([held] if held else [])
+        assert floor.alarms() == []
+
+    floor.run(after, strategy=Crossing)
+
+
 def test_a_decision_that_is_made_again_after_a_restart_is_not_sent_twice(live):
     floor = live()
 
@@ -960,19 +1062,6 @@ def test_a_fill_between_two_runs_is_booked_once_by_the_second(live):
         assert floor.alarms() == []
 
     floor.run(after)
-
-
-class Crossing(BaseStrategy):
-    """Long above the mean of three closes, flat below, with a stop."""
-
-    def indicators(self, data):
-        return {"mean": bt.ind.SMA(data.close, period=3)}
-
-    def decide(self, data):
-        if data.close[0] > self.ind[data].mean[0]:
-            self.enter_long(data, stop=data.close[0] - 0.5)
-        else:
-            self.leave(data)
 
 
 def test_a_strategy_of_the_library_trades_live_as_it_is(live):
@@ -1060,8 +1149,7 @@ def act(rng, trader, floor):
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_goes_wrong_the_strategy_and_the_broker_agree_in_the_end(live, seed):
     rng = random.Random(seed)  # noqa: S311 (a script, no secret)
-    floor = live(patience=SOON, fill_at_once=False)
-    floor.broker._fills._wait = timedelta(seconds=0.1)
+    floor = live(patience=SOON, wait=0.1, fill_at_once=False)
     floor.mine = []
 
     def script(trader, floor, _stage):

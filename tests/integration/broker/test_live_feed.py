@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from broker.closed_bars import from_warehouse
-from broker.live.references import DeploymentReferences
 from risk.guard import RiskGuard
 from risk.limits import Limits
 from tests.integration.broker.live_cerebro import CLIENT, live_desk, prices, recorded
 from tests.unit.broker.live_market import Witness, store_bars
+from warehouse.ledger.references import order_ref
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
@@ -245,7 +245,7 @@ def test_orders_leave_on_live_bars_only(live):
             session_of=lambda moment: moment.date(),
             session_close=lambda day: datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
         )
-        return store.getbroker(guard=guard, reference=DeploymentReferences("test", lambda moment: moment.date()))
+        return store.getbroker(guard=guard, reference=lambda bar, number: order_ref("test", bar.date(), bar, number))
 
     desk = live()
     strategy = desk.run(script, strategy=Buyer, broker=broker)

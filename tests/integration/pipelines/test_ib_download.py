@@ -7,7 +7,6 @@ import sys
 from datetime import UTC, date, datetime
 from threading import Event
 
-import numpy as np
 import pytest
 
 from broker.ib.session import Session
@@ -23,6 +22,7 @@ from warehouse.cleaning import rebuild_clean
 from warehouse.errors import SourceError
 from warehouse.ingest import update_raw
 from warehouse.resolution import Resolution
+from warehouse.rollup import roll_up
 from warehouse.sources.sample import SampleSource
 from warehouse.store import Warehouse
 
@@ -123,6 +123,8 @@ def test_a_session_that_needs_no_turn_says_at_once_that_the_id_is_in_use(gateway
 def test_minutes_and_hours_go_all_the_way(tmp_path, monkeypatch):
     root = tmp_path / "market"
     minutes(root, "AAPL")
+    rebuilt = roll_up(Warehouse(root).read_clean("AAPL", MINUTE), HOURLY, CALENDAR)
+    Warehouse(root).write_clean("AAPL", HOURLY, rebuilt)  # hours from the open, which are not IB's
     monkeypatch.chdir(tmp_path)
     settings = SimulatorSettings(port=0, clock=ClockMode.STEPPED, start=date(2024, 1, 12))
     with BackgroundGateway(settings, Warehouse(root)) as running:
@@ -133,7 +135,20 @@ def test_minutes_and_hours_go_all_the_way(tmp_path, monkeypatch):
     store = Warehouse(tmp_path / "data")
     assert store.read_clean("AAPL", MINUTE).num_rows == 3 * 390
     assert store.read_clean("AAPL", HOURLY).num_rows == 3 * 7
-    assert np.all(store.read_clean("AAPL", HOURLY)["regular"].to_numpy(zero_copy_only=False))
+    assert store.read_clean("AAPL", HOURLY)["ts"][0].as_py() == datetime(2024, 1, 2, 15, tzinfo=UTC)
+
+
+def test_five_second_bars_are_recorded_from_the_command_line(tmp_path, monkeypatch, capsys):
+    minutes(tmp_path / "market", "AAPL")
+    monkeypatch.chdir(tmp_path)
+    settings = SimulatorSettings(port=0, clock=ClockMode.REPLAY, speed=600.0, start=date(2024, 1, 8))
+    with BackgroundGateway(settings, Warehouse(tmp_path / "market")) as running:
+        line = ["gateway", "record", "--symbols", "AAPL", "--port", str(running.port), "--minutes", "0.05"]
+        assert run(line) == 0
+    batches = Warehouse(tmp_path / "data").raw_batches("AAPL", Resolution.SECONDS_5)
+    count = sum(batch.num_rows for batch in batches)
+    assert count > 0
+    assert f"AAPL {count} bars recorded" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_a_download_that_waits_for_ibs_limits_and_keeps_its_pages(gateway, tmp_path):

@@ -18,7 +18,7 @@ WATCHED = Watched("momentum", on=True)
 
 
 def decide(now=LATER, **known):
-    return supervise(dataclasses.replace(WATCHED, **known), now, XNYS, RULES)
+    return supervise(dataclasses.replace(WATCHED, **known), now, now, XNYS, RULES)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,12 @@ def test_another_deployment_on_the_account_is_an_alarm():
     assert decide(account_busy="pairs") == Wait("pairs trades the same account", "account_busy")
 
 
+def test_the_market_has_a_clock_of_its_own_while_recorded_days_are_replayed():
+    replayed = datetime(2024, 11, 26, 15, tzinfo=UTC)
+    begun = supervise(WATCHED, replayed, LATER, XNYS, RULES)
+    assert begun == Start("momentum:2024-11-26:1", date(2024, 11, 26), 1)
+
+
 moments = st.none() | st.integers(0, 7200).map(lambda seconds: LATER - timedelta(seconds=seconds))
 
 
@@ -114,7 +120,7 @@ moments = st.none() | st.integers(0, 7200).map(lambda seconds: LATER - timedelta
     )
 )  # fmt: skip
 def test_no_second_trader_ever_starts(watched):
-    if isinstance(supervise(watched, LATER, XNYS, RULES), Start):
+    if isinstance(supervise(watched, LATER, LATER, XNYS, RULES), Start):
         assert watched.lock_free
         assert watched.on
         assert not watched.done

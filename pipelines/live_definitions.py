@@ -1,0 +1,151 @@
+"""The code location of live trading: one job, one sensor.
+
+Belongs here: what Dagster has to know. Does not belong here: deciding (see `broker.deployment.supervision`), trading.
+It is a code location of its own, so that reloading research code cannot touch a session that is traded.
+"""
+
+import threading
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, watched
+from pipelines.settings import Settings, load_settings
+
+JOB = "live_trading"
+DEPLOYMENT_TAG, SESSION_TAG, ACCOUNT_TAG = "barloom/deployment", "barloom/session", "barloom/account"
+
+_EVERY_SECONDS = 10
+_GOING = frozenset({*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED})
+_MOST_RUNS = 50
+
+
+class SessionConfig(dg.Config):
+    """Which session of which deployment."""
+
+    deployment: str
+    session: str
+    attempt: int
+
+
+class LiveSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The settings of the project folder, read when a run or a tick begins."""
+
+    def load(self) -> Settings:
+        """As the environment and `.env` say now."""
+        return load_settings()
+
+
+@dg.op(
+    description="Trade one session of a deployment: connect, reconcile, run the strategy, end with the exchange's day."
+)
+def trade_session(context: dg.OpExecutionContext, config: SessionConfig, live: dg.ResourceParam[LiveSettings]) -> None:
+    """One session; fails where it did not end as it should."""
+    outcome = run_session(
+        live.load(), config.deployment, date.fromisoformat(config.session), run_id=context.run_id,
+        attempt=config.attempt, stop=threading.Event(),
+    )  # fmt: skip
+    context.log.info(f"{config.deployment}: {outcome.ending}: {outcome.reason}")
+    if outcome.ending not in {"done", "stopped"}:
+        raise dg.Failure(f"{config.deployment}: {outcome.ending}: {outcome.reason}", allow_retries=False)
+
+
+@dg.job(
+    name=JOB,
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_retries": "0"},
+    description="Trades one session of one deployment; started by the sensor `live_supervisor`.",
+)
+def live_trading() -> None:
+    """Run one session."""
+    trade_session()
+
+
+@dg.sensor(
+    job=live_trading,
+    minimum_interval_seconds=_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Starts a run for every deployment whose session begins, and again when a run was lost.",
+)
+def live_supervisor(
+    context: dg.SensorEvaluationContext, live: dg.ResourceParam[LiveSettings]
+) -> dg.SensorResult | dg.SkipReason:
+    """Compare what is wanted with what runs."""
+    requests, reasons = supervise_all(context.instance, live.load())
+    if not requests:
+        return dg.SkipReason("; ".join(reasons) or "There is no deployment.")
+    return dg.SensorResult(run_requests=requests)
+
+
+def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[dg.RunRequest], list[str]]:
+    """Runs to request, and for every other deployment why there is none."""
+    from broker.deployment.supervision import Rules, Start, session_at, supervise
+    from pipelines.clock import market_clock
+    from warehouse.calendar import get_calendar
+
+    rules, calendar, now = Rules(), get_calendar(settings.calendar), datetime.now(UTC)
+    requests: list[dg.RunRequest] = []
+    reasons: list[str] = []
+    with open_ledger(settings) as ledger:
+        known = ledger.deployments()
+        if not known:
+            return [], []
+        market = market_clock(settings)()
+        session = session_at(market, calendar, rules.lead)
+        for name, (scope, _) in sorted(known.items()):
+            runs = _runs(instance, name, session)
+            seen = watched(ledger, name, session, runs, busy=_busy(instance, scope.account, name))
+            found = supervise(seen, market, now, calendar, rules)
+            if isinstance(found, Start):
+                requests.append(_request(found, name, scope.account))
+                continue
+            reasons.append(f"{name}: {found.reason}")
+            if found.alarm is not None:
+                with alerts_of(settings, name) as alerts:
+                    alerts.tell(found.alarm, found.reason)
+    return requests, reasons
+
+
+def _request(start: Any, deployment: str, account: str) -> dg.RunRequest:  # noqa: ANN401 (a Start)
+    config = SessionConfig(deployment=deployment, session=start.session.isoformat(), attempt=start.attempt)
+    return dg.RunRequest(
+        run_key=start.run_key,
+        run_config=dg.RunConfig(ops={"trade_session": config}),
+        tags={DEPLOYMENT_TAG: deployment, SESSION_TAG: start.session.isoformat(), ACCOUNT_TAG: account},
+    )
+
+
+def _runs(instance: dg.DagsterInstance, deployment: str, session: date | None) -> list[RunSeen]:
+    if session is None:
+        return []
+    tags = {DEPLOYMENT_TAG: deployment, SESSION_TAG: session.isoformat()}
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB, tags=tags), limit=_MOST_RUNS)
+    return [
+        RunSeen(
+            going=record.dagster_run.status in _GOING,
+            launched=_aware(record.create_timestamp),
+            ended=None if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC),
+        )
+        for record in records
+    ]
+
+
+def _busy(instance: dg.DagsterInstance, account: str, deployment: str) -> str | None:
+    """Another deployment that has a run on the account."""
+    wanted = dg.RunsFilter(job_name=JOB, tags={ACCOUNT_TAG: account}, statuses=list(_GOING))
+    names = {run.tags.get(DEPLOYMENT_TAG, "") for run in instance.get_runs(wanted, limit=_MOST_RUNS)}
+    return next(iter(sorted(names - {deployment})), None)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+defs = dg.Definitions(
+    jobs=[live_trading],
+    sensors=[live_supervisor],
+    resources={"live": LiveSettings()},
+    executor=dg.in_process_executor,
+)
