@@ -107,7 +107,6 @@ class Store:
         self._inbox: SimpleQueue[Event | _Answer | _Wake] | None = None
         self._notices: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
         self._held_since: dict[int, tuple[int, float]] = {}  # by the feed's id: which bar is held, and since when
-        self._cerebro: bt.Cerebro | None = None
         self._end = threading.Event()
 
     # ---------------------------------------------------------------- making
@@ -169,18 +168,17 @@ class Store:
         Raises:
             LiveRunError: Cerebro runs without `quicknotify`.
         """
+        if data is not None and not data._env.p.quicknotify:
+            raise LiveRunError(
+                "cerebro: quicknotify is False, so fills would be told a bar late; run it with run_live."
+            )
         if self._inbox is None:
             self._inbox = cast("SimpleQueue[Event | _Answer | _Wake]", self.gateway.listen())
             self._askers = self._given_askers or ThreadPoolExecutor(_ASKERS, "history")
             self._pacer = self._given_pacer or Pacer()
         if data is not None:
-            self._cerebro = data._env
-            if not self._cerebro.p.quicknotify:
-                raise LiveRunError(
-                    "cerebro: quicknotify is False, so fills would be told a bar late; run it with run_live."
-                )
-            if self not in self._cerebro.stores:
-                self._cerebro.addstore(self)
+            if self not in data._env.stores:
+                data._env.addstore(self)
             self.feeds.append(data)
 
     def stop(self, data: LiveFeed | None = None) -> None:
