@@ -3,11 +3,14 @@
 Belongs here: the bars that a session is divided into, and which of them are due. Does not belong here: prices.
 
 An intraday bar is counted from the session's open and the last one is cut at the close, early closes included; a daily
-bar is the session. All times are UTC microseconds since 1970; the stamp of a bar is its close.
+bar is the session. Hours that came from IB are cut on the exchange's clock instead, so that the first may be shorter.
+All times are UTC microseconds since 1970; the stamp of a bar is its close.
 """
 
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from warehouse.resolution import Resolution
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = date(1970, 1, 1)
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_LOOKED_AT = 50  # of the stored bars, to see how they are cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BarGrid:
-    """The bars of one resolution on one exchange; `length` is the nominal one in microseconds."""
+    """The bars of one resolution on one exchange; `length` is the nominal one in microseconds.
+
+    `on_clock` says that bars are cut where the exchange's clock shows a full length, not counted from the open.
+    """
 
     calendar: TradingCalendar
     resolution: Resolution
+    on_clock: bool = False
     length: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,9 +141,30 @@ class BarGrid:
         opens, closes = int(self.calendar.opens[i]), int(self.calendar.closes[i])
         if not self.resolution.intraday:
             return self._without_break(i, opens, closes)
-        start = opens + (moment - opens) // self.length * self.length
-        return self._without_break(i, start, min(start + self.length, closes))
+        origin = self._clock_before(opens) if self.on_clock else opens
+        start = origin + (moment - origin) // self.length * self.length
+        return self._without_break(i, max(start, opens), min(start + self.length, closes))
+
+    def _clock_before(self, moment: int) -> int:
+        """When the exchange's clock showed a full length last."""
+        local = (_EPOCH_UTC + timedelta(microseconds=moment)).astimezone(ZoneInfo(self.calendar.timezone))
+        offset = (local.utcoffset() or timedelta()) // _MICROSECOND
+        return (moment + offset) // self.length * self.length - offset
 
     def _without_break(self, i: int, start: int, end: int) -> Slot:
         pause = min(end, int(self.calendar.break_ends[i])) - max(start, int(self.calendar.break_starts[i]))
         return Slot(start, end, end - start - max(pause, 0))
+
+
+def grid_like(stamps: Sequence[int], calendar: TradingCalendar, resolution: Resolution) -> BarGrid:
+    """The grid on which stored bars lie; that of the session's open where there are none.
+
+    Raises:
+        LiveDataError: the last of them lie on no grid, or on two.
+    """
+    looked_at = stamps[-_LOOKED_AT:]
+    counted = BarGrid(calendar, resolution)
+    for grid in (counted, replace(counted, on_clock=True)) if resolution is Resolution.HOURLY else (counted,):
+        if all(grid.slot_closing(stamp).closes == stamp for stamp in looked_at):
+            return grid
+    raise LiveDataError(f"resolution: the stored {resolution.value} bars are not all cut in the same way.")

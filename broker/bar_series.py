@@ -63,7 +63,7 @@ _PATIENCE: Final = {
     Resolution.SECONDS_5: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=12),
     Resolution.MINUTE: Patience(grace=5, settle_after=60, believe_after=60, fresh_bars=3),
     Resolution.HOURLY: Patience(grace=5, settle_after=120, believe_after=60),
-    Resolution.DAILY: Patience(grace=60, settle_after=7200, believe_after=60, pause=60, tries=120),
+    Resolution.DAILY: Patience(grace=300, settle_after=7200, believe_after=300, pause=60, tries=120),
 }
 
 DELAYED_BY: Final = 1200.0
@@ -233,7 +233,7 @@ def farthest(grid: BarGrid, first: int) -> int:
     return grid.close_after_sessions(first, _parts(grid, first).sessions - 1)
 
 
-def history_request(contract: Contract, grid: BarGrid, gap: Gap) -> HistoryRequest:
+def history_request(contract: Contract, what_to_show: str, grid: BarGrid, gap: Gap) -> HistoryRequest:
     """The question to IB whose answer covers a gap."""
     parts = _parts(grid, gap.until)
     sessions = grid.sessions_between(grid.next_close(gap.since), gap.until)
@@ -241,7 +241,7 @@ def history_request(contract: Contract, grid: BarGrid, gap: Gap) -> HistoryReque
     if not grid.resolution.intraday:
         sessions += 1  # of which the last may have begun only
         end = None if end is None else end + _AFTER_CLOSE
-    return HistoryRequest(contract, end, parts.duration.format(sessions=sessions), parts.size)
+    return HistoryRequest(contract, end, parts.duration.format(sessions=sessions), parts.size, what_to_show)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,7 @@ class _Parts:
 
 
 _MINUTES: Final = _Parts("1 min", "{sessions} D", 1)
+_HOURS: Final = _Parts("1 hour", "{sessions} D", 15)
 _PARTS: Final = {
     Resolution.SECONDS_5: _Parts("5 secs", "3600 S", 1),
     Resolution.MINUTE: _MINUTES,
@@ -263,7 +264,9 @@ _PARTS: Final = {
 
 
 def _parts(grid: BarGrid, close: int) -> _Parts:
-    """IB's own hours begin at the full hour: half hours make ours, or minutes where a session begins in between."""
+    """IB cuts hours on the clock: half hours make those from the open, or minutes where a session begins in between."""
+    if grid.on_clock:
+        return _HOURS
     if grid.resolution is Resolution.HOURLY and any(bound % _HALF_HOUR for bound in grid.session_bounds(close)):
         return _MINUTES
     return _PARTS[grid.resolution]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import backtrader as bt
 
-from broker.bar_grid import BarGrid
+from broker.bar_grid import BarGrid, grid_like
 from broker.bar_series import DELAYED_BY, BarSeries, Gap, Patience, history_request
 from broker.closed_bars import ClosedBar, from_ib, from_warehouse, moment_of
 from broker.errors import GatewayError, NoDataError, RequestRefusedError
 from broker.ib.health import FINAL_FOR_STREAMS
+from broker.ib.history import shown_for
 from broker.ib.messages import (
     Bar,
     BarUpdate,
@@ -90,6 +91,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self._store = self.store  # where Backtrader looks for it
         self.patience: Patience = self.p.patience or Patience.of(self.p.resolution)
         self.grid = BarGrid(self.store.calendar, self.p.resolution)
+        self._shown = shown_for(self.p.contract)
         self.series: BarSeries | None = None
         self._begin_anew()
 
@@ -121,6 +123,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
         Raises:
             LiveRunError: Cerebro runs in a way in which live trading does not work.
+            LiveDataError: the warehouse's bars are not all cut in the same way.
             GatewayError: the subscription cannot be made.
         """
         super().start()
@@ -210,7 +213,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         if self._ready and not self._refused:
             gap = series.wanted(now, monotonic)
             if gap is not None:
-                self.store.ask(self, gap, history_request(self.p.contract, self.grid, gap))
+                self.store.ask(self, gap, history_request(self.p.contract, self._shown, self.grid, gap))
             self._watch_silence(now)
         self._tell_status(now)
 
@@ -247,6 +250,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             stored = from_warehouse(table)
         except NothingStoredError:
             stored = []
+        self.grid = grid_like([bar.ts for bar in stored], store.calendar, self.p.resolution)
         self._delivered = until = self.grid.last_close(store.now_us())
         return BarSeries(self.grid, self.patience, self._first(start, until), [b for b in stored if b.ts <= until])
 
@@ -257,7 +261,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _subscribe(self) -> None:
         gateway, streams, contract = self.store.gateway, self._streams, self.p.contract
         if self.p.resolution.intraday:
-            streams.bars = gateway.subscribe(SubscriptionRequest(contract, "real_time_bars"))
+            streams.bars = gateway.subscribe(SubscriptionRequest(contract, "real_time_bars", self._shown))
         streams.ticks = gateway.subscribe(SubscriptionRequest(contract, "ticks"))
         self._doubt(self.store.now_us())
 

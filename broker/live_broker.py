@@ -54,7 +54,6 @@ from broker.live.fills import Fills
 from broker.live.inheritance import revived
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
-from broker.live.references import Reference
 from broker.live.resync import Resync
 from broker.live.traded import Traded
 from broker.orders.book import OrderBook
@@ -75,6 +74,12 @@ from risk.decision import Decision, Holding, OrderRequest, Portfolio, Verdict, W
 from risk.enforcement import must_cancel
 from risk.guard import RiskGuard
 from risk.states import HaltState
+
+Reference = Callable[[datetime, int], str]
+"""Makes an order's reference from the bar it was decided on (its close, aware UTC) and its number among those.
+
+The same decision has to have the same reference after a crash, and no other decision ever.
+"""
 
 _NONE = Decimal()
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions

@@ -23,12 +23,17 @@ import backtrader as bt
 
 from broker.bar_series import Gap, Patience
 from broker.closed_bars import ClosedBar, microseconds
-from broker.errors import ContractError, GatewayError, LiveRunError, RequestRefusedError
+from broker.errors import GatewayError, LiveRunError
 from broker.feed import TIMEFRAMES, LiveFeed
+from broker.ib.contracts import ContractBook
 from broker.ib.messages import Alarm, Bar, Contract, Event, StateChange, Undecoded
+from broker.ib.pacing import Pacer
 from broker.ib.requests import Gateway, HistoryRequest
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
+from broker.instrument import Instrument
+from broker.live_broker import LiveBroker, Reference
+from risk.guard import RiskGuard
 from warehouse.calendar import TradingCalendar
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
@@ -68,6 +73,8 @@ class Store:
         calendar: sessions of the symbols' exchange.
         clock: the market's time (aware UTC); the wall clock unless days are replayed.
         monotonic: seconds for pauses and time-outs.
+        contracts: what symbols mean at IB; a book of the store's own unless given.
+        pacer: when history may be asked, one for all who ask this gateway; one of the store's own unless given.
         askers: on which history is asked; threads of the store's own unless given.
         hold: seconds for which a bar waits for those of other feeds at the same moment.
 
@@ -83,6 +90,8 @@ class Store:
         *,
         clock: Clock = wall_clock,
         monotonic: Callable[[], float] = time.monotonic,
+        contracts: ContractBook | None = None,
+        pacer: Pacer | None = None,
         askers: Executor | None = None,
         hold: float = _HOLD_SECONDS,
     ) -> None:
@@ -91,7 +100,10 @@ class Store:
         self._clock, self._monotonic, self._hold = clock, monotonic, hold
         self._given_askers = askers
         self._askers: Executor | None = None
-        self._contracts: dict[Contract, Contract] = {}
+        self._contracts = contracts or ContractBook(gateway)
+        self._given_pacer = pacer
+        self._pacer: Pacer | None = None
+        self._made: dict[str, Contract] = {}  # of the feeds that were made, by symbol
         self._inbox: SimpleQueue[Event | _Answer | _Wake] | None = None
         self._notices: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
         self._held_since: dict[int, tuple[int, float]] = {}  # by the feed's id: which bar is held, and since when
@@ -105,7 +117,6 @@ class Store:
         symbol: str,
         resolution: Resolution,
         *,
-        contract: Contract | None = None,
         start: date | None = None,
         allow_delayed: bool = False,
         patience: Patience | None = None,
@@ -114,46 +125,41 @@ class Store:
         """A feed of one symbol, named after it.
 
         Args:
-            symbol: what the warehouse calls it.
+            symbol: as in the warehouse; its form says which contract it is (see `broker.ib.contracts`).
             resolution: length of its bars.
-            contract: what IB calls it; a US share of that symbol unless given.
             start: first session wanted; None for all that the warehouse holds.
             allow_delayed: whether delayed market data may be traded on.
             patience: how long to wait for bars; what suits the resolution unless given.
             qcheck: seconds for which Cerebro waits for news at most.
 
         Raises:
-            ContractError: the contract does not exist, or is not the only one that fits.
+            ContractError: the symbol names no contract, or more than one.
             GatewayError: the gateway does not answer.
         """
+        self._made[symbol] = contract = self._contracts.resolve(symbol)
         timeframe, compression = TIMEFRAMES[resolution]
         make = cast("Callable[..., LiveFeed]", LiveFeed)  # Backtrader turns parameters into arguments
         return make(
             dataname=symbol, name=symbol, timeframe=timeframe, compression=compression, store=self,
-            contract=self.resolve(contract or Contract(symbol)), resolution=resolution, start=start,
+            contract=contract, resolution=resolution, start=start,
             allow_delayed=allow_delayed, patience=patience, qcheck=qcheck,
         )  # fmt: skip
 
-    def resolve(self, contract: Contract) -> Contract:
-        """The one contract that fits, asked for once.
+    def getbroker(self, *, guard: RiskGuard, reference: Reference, **options: Any) -> LiveBroker:  # noqa: ANN401
+        """The broker of the account for the feeds made so far, on the same market time.
+
+        Args:
+            guard: reviews every order.
+            reference: makes the references of orders.
+            options: further arguments of `LiveBroker`.
 
         Raises:
-            ContractError: none fits, or more than one.
+            GatewayError: the gateway does not tell about a contract.
         """
-        if contract not in self._contracts:
-            self._contracts[contract] = self._ask_contract(contract)
-        return self._contracts[contract]
-
-    def _ask_contract(self, contract: Contract) -> Contract:
-        try:
-            found = self.gateway.contract_details(contract)
-        except RequestRefusedError as refused:
-            if refused.code != 200:
-                raise
-            found = ()
-        if len(found) != 1:
-            raise ContractError(f"contract: {contract.symbol} {contract.sec_type} fits {len(found)} contracts.")
-        return found[0].contract
+        instruments = {name: Instrument.resolved(self.gateway, contract) for name, contract in self._made.items()}
+        return LiveBroker(
+            self.gateway, instruments=instruments, guard=guard, reference=reference, market_time=self._clock, **options
+        )
 
     # ---------------------------------------------------------------- what Cerebro calls
 
@@ -166,6 +172,7 @@ class Store:
         if self._inbox is None:
             self._inbox = cast("SimpleQueue[Event | _Answer | _Wake]", self.gateway.listen())
             self._askers = self._given_askers or ThreadPoolExecutor(_ASKERS, "history")
+            self._pacer = self._given_pacer or Pacer()
         if data is not None:
             self._cerebro = data._env
             if not self._cerebro.p.quicknotify:
@@ -181,12 +188,16 @@ class Store:
         if data is not None:
             self.feeds = [feed for feed in self.feeds if feed is not data]
             return
+        for feed in list(self.feeds):  # those that Cerebro did not stop, because the run ended with an error
+            feed.stop()
         if self._inbox is not None:
             self.gateway.forget(cast("SimpleQueue[Event]", self._inbox))
             self._inbox = None
         if isinstance(self._askers, ThreadPoolExecutor) and self._askers is not self._given_askers:
             self._askers.shutdown(wait=False, cancel_futures=True)
-        self._askers, self._held_since = None, {}
+        if self._pacer is not None and self._pacer is not self._given_pacer:
+            self._pacer.stop()
+        self._askers, self._pacer, self._held_since = None, None, {}
 
     def put_notification(self, message: str, *args: object, **kwargs: object) -> None:
         """Tell strategies through `notify_store`."""
@@ -241,9 +252,9 @@ class Store:
 
     def ask(self, feed: LiveFeed, gap: Gap, request: HistoryRequest) -> None:
         """Ask history; the answer comes through the queue."""
-        inbox, askers = self._inbox, self._askers
-        assert inbox is not None and askers is not None  # noqa: S101, PT018 (feeds ask between start and stop)
-        future = askers.submit(self.gateway.history, request)
+        inbox, askers, pacer = self._inbox, self._askers, self._pacer
+        assert inbox is not None and askers is not None and pacer is not None  # noqa: S101, PT018 (see `start`)
+        future = askers.submit(pacer.run, request, lambda: self.gateway.history(request))
         future.add_done_callback(lambda done: inbox.put(_Answer(feed, gap, done)))
 
     def take(self, feed: LiveFeed) -> ClosedBar | None:

@@ -232,7 +232,6 @@ def _experiment_of(switched: DeploymentSwitched) -> "Experiment":
 def _plan(
     deployment: str, experiment: "Experiment", session: date, calendar: TradingCalendar, *, run_id: str, attempt: int
 ) -> "Plan":
-    from broker.costs import cost_model
     from broker.deployment.trading import Plan
     from strategies.registry import load_strategy
 
@@ -241,7 +240,7 @@ def _plan(
     return Plan(
         deployment=deployment, session=session, run_id=run_id, attempt=attempt,
         strategy=load_strategy(experiment.strategy), params=experiment.params, symbols=experiment.symbols,
-        resolution=experiment.resolution, limits=experiment.limits, costs=cost_model(experiment.costs),
+        resolution=experiment.resolution, limits=experiment.limits, costs=experiment.costs.build(),
         warm_up=known[max(len(known) - 1 - back, 0)],
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import backtrader as bt
 
 from broker.alerts import Alerts
+from broker.bar_series import Patience
 from broker.costs import CostModel
 from broker.deployment.records import (
     alarm_record,
@@ -98,6 +99,7 @@ class Plan:
         costs: estimates commissions that do not come in time.
         warm_up: first session whose bars are loaded.
         linger: how long after the close the session's last bar is waited for.
+        patience: how feeds wait for bars; what suits the resolution unless given.
     """
 
     deployment: str
@@ -112,6 +114,7 @@ class Plan:
     costs: CostModel
     warm_up: date
     linger: timedelta = timedelta(minutes=20)
+    patience: Patience | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,8 @@ class _Desk:
         return guard
 
     def _feed(self, symbol: str) -> LiveFeed:
-        feed = self.store.getdata(symbol, self.plan.resolution, start=self.plan.warm_up)
+        plan = self.plan
+        feed = self.store.getdata(symbol, plan.resolution, start=plan.warm_up, patience=plan.patience)
         self.cerebro.adddata(feed)
         return feed
 

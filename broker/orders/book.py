@@ -313,7 +313,7 @@ class OrderBook:
         if order.ended is OrderState.REJECTED:
             order.ended = None
             self._doubt(order, now, "it was refused and shown as working")
-        if order.asked is None and not order.cancel_sent:
+        if order.asked is None and not (order.cancel_sent or order.cancel_told):
             order.in_flight = None
         order.acknowledged, order.heard = True, now
 
@@ -348,7 +348,7 @@ class OrderBook:
 
     def _hear_cancellation(self, order: TrackedOrder, told: Notice, now: datetime) -> None:
         """That it was cancelled, perhaps why, and not how much was filled."""
-        order.cancel_told = True
+        order.cancel_told, order.in_flight = True, now
         order.expiry_told = order.expiry_told or "expire" in told.text.lower()
         if order.expiry_told and order.ended is OrderState.CANCELLED:
             order.ended = OrderState.EXPIRED

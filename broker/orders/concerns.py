@@ -25,7 +25,8 @@ class Patience:
         executions: for executions that a status or a later execution says there are.
         commission: for the commission of an execution.
         position: for the broker's position to agree with the book's.
-        absence: after which an order that was sent and is nowhere to be found was not received.
+        absence: after which an order that was sent and is nowhere to be found was not received; longer than the whole
+            account takes to be told, because parts of a snapshot are older than its end.
         again: before a question is asked a second time; doubles with each time, at most five minutes.
         tries: how often a missing commission is asked for.
     """

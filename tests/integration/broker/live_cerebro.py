@@ -12,16 +12,18 @@ from dataclasses import replace
 from broker.bar_series import Patience
 from broker.closed_bars import from_warehouse, moment_of
 from broker.ib.messages import SessionState
+from broker.ib.pacing import Pacer, PacingLimits
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from broker.store import Store, run_live
-from tests.unit.broker.live_market import Rounds, Witness
-from warehouse.calendar import get_calendar
+from tests.unit.broker.live_market import CALENDAR, Rounds, Witness
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
 CLIENT = 7
 PATIENCE = 20.0
+QUICK_PATIENCE = replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e5)
+NO_LIMITS = PacingLimits(requests=10**6, identical=0.0, burst=10**6, margin=0.0)
 QUICK = {
     "client_id": CLIENT,
     "competing_seconds": 0.1,
@@ -63,7 +65,6 @@ class LiveDesk:
     def __init__(self, desk, session, folder):
         self.desk, self.session, self.folder = desk, session, folder
         self.command = desk.command
-        self.strategy = self.store = None
 
     def market_now(self):
         """The market's time in microseconds."""
@@ -73,19 +74,20 @@ class LiveDesk:
         """The market's time."""
         return moment_of(self.market_now())
 
-    def run(self, script, *, symbols=("AAPL",), resolution=Resolution.MINUTE, strategy=Witness, params=None, **options):
-        """Run a Cerebro until the script ends; the strategy."""
-        patience = options.pop("patience", replace(Patience.of(resolution), pause=0.05, silence=1e5))
-        self.store = Store(self.session, Warehouse(self.folder), get_calendar("XNYS"), clock=self.clock, hold=5.0)
-        cerebro = Stage(stdstats=False)
-        cerebro.store, cerebro.script = self.store, script(self)
+    def run(self, script, *, symbols=("AAPL",), strategy=Witness, broker=None):
+        """Run a Cerebro until the script ends, with the broker that `broker(store)` makes; the strategy."""
+        store = Store(
+            self.session, Warehouse(self.folder), CALENDAR, clock=self.clock, pacer=Pacer(NO_LIMITS), hold=5.0
+        )
+        self.cerebro = cerebro = Stage(stdstats=False)
+        cerebro.store, cerebro.script, self.feeds = store, script(self), cerebro.datas
         for symbol in symbols:
-            feed = self.store.getdata(symbol, resolution, qcheck=0.01, patience=patience, **options)
-            cerebro.adddata(feed)
-        self.cerebro, self.feeds = cerebro, cerebro.datas
-        cerebro.addstrategy(strategy, **(params or {}))
-        (self.strategy,) = run_live(cerebro)
-        return self.strategy
+            cerebro.adddata(store.getdata(symbol, Resolution.MINUTE, qcheck=0.01, patience=QUICK_PATIENCE))
+        if broker is not None:
+            cerebro.setbroker(broker(store))
+        cerebro.addstrategy(strategy)
+        (ran,) = run_live(cerebro)
+        return ran
 
     def step(self, bars=1):
         """Play bars, after the gateway has read everything that was sent."""
@@ -142,9 +144,9 @@ def live_desk(desk, folder, **changes):
         yield LiveDesk(desk, session, folder)
 
 
-def recorded(folder, symbol, until, resolution=Resolution.MINUTE):
-    """The recording's bars up to a moment (microseconds), as (stamp, open, high, low, close)."""
-    bars = from_warehouse(Warehouse(folder).read_bars(symbol, resolution))
+def recorded(folder, symbol, until):
+    """The recording's minutes up to a moment (microseconds), as (stamp, open, high, low, close)."""
+    bars = from_warehouse(Warehouse(folder).read_bars(symbol, Resolution.MINUTE))
     return [(bar.ts, bar.open, bar.high, bar.low, bar.close) for bar in bars if bar.ts <= until]
 
 

@@ -13,9 +13,8 @@ from broker.costs import cost_model
 from broker.errors import SealedSettingError
 from broker.ib.messages import Alarm, Contract, SessionState
 from broker.ib.session import Session
-from broker.ib.settings import SessionSettings
+from broker.ib.settings import ResetWindow, SessionSettings
 from broker.instrument import Instrument
-from broker.live.references import DeploymentReferences
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
 from broker.orders.changes import FillBooked, OrderIntended, StateChanged
@@ -29,7 +28,7 @@ from tests.integration.broker.scripted import Bar, Stage
 
 pytestmark = pytest.mark.integration
 
-QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05, "sync_seconds": 5.0, "reset": None}
+QUICK = {"heartbeat_seconds": 0.5, "answer_seconds": 2.0, "retry_seconds": 0.05, "sync_seconds": 5.0}
 
 SOON = Patience(
     acknowledgement=timedelta(seconds=0.2),
@@ -56,10 +55,10 @@ def live(start):
 class Floor:
     """A gateway whose clock stands still, a session and a live broker."""
 
-    def __init__(self, stack, start, *, limits=None, names=("AAPL",), patience=None, **settings):
+    def __init__(self, stack, start, *, limits=None, names=("AAPL",), patience=None, wait=2.0, reset=None, **settings):
         self.desk = start(**settings)
         self.command = self.desk.command
-        self.session = stack.enter_context(Session(SessionSettings(port=self.desk.gateway.port, **QUICK)))
+        self.session = stack.enter_context(Session(SessionSettings(port=self.desk.gateway.port, reset=reset, **QUICK)))
         self.session.open()
         self.names, self.journal = names, []
         self.guard = RiskGuard(
@@ -67,20 +66,22 @@ class Floor:
             session_of=lambda moment: moment.date(),
             session_close=lambda day: datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
         )
+        self.commission_wait = timedelta(seconds=wait)
         self.reopen(OrderBook(self.session.account, self.session.client_id, patience))
 
-    def reopen(self, book):
+    def reopen(self, book, journal=None):
         """A broker as of a new start."""
         self.journal.clear()
         self.broker = LiveBroker(
             self.session,
             instruments={name: Instrument.resolved(self.session, Contract(name)) for name in self.names},
             guard=self.guard,
-            reference=DeploymentReferences("test", lambda moment: moment.date()),
+            reference=lambda bar, number: f"test/{bar:%Y%m%d/%H%M%S}/{number}",
             book=book,
-            journal=self.journal.append,
-            costs=cost_model("ibkr_fixed"),
+            journal=journal or self.journal.append,
+            costs=cost_model("ibkr_tiered"),
             market_time=self.now,
+            commission_wait=self.commission_wait,
         )
 
     def run(self, script, **options):
@@ -678,6 +679,21 @@ def test_nothing_is_sent_while_the_data_are_not_live(live):
     live().run(script)
 
 
+def test_nothing_is_sent_during_the_nightly_reset(live):
+    now = datetime.now(UTC)
+    window = ResetWindow((now - timedelta(minutes=5)).time(), (now + timedelta(minutes=5)).time(), "UTC")
+
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        order = trader.buy(size=10)
+        yield lambda: trader.told(order) == ["Rejected"]
+        assert "nightly reset" in floor.broker.reasons[order.ref]
+
+    floor = live(reset=window)
+    floor.run(script)
+    assert floor.gateway_orders() == []
+
+
 def test_nothing_is_sent_while_the_link_is_down(live):
     def script(trader, floor, _stage):
         yield floor.bar()
@@ -729,7 +745,7 @@ def test_an_order_that_cannot_be_written_down_is_not_sent(live):
         if isinstance(change, OrderIntended):
             raise OSError("the disk is full")
 
-    floor.broker._journal = full
+    floor.reopen(floor.broker.book, full)
 
     def script(trader, floor, _stage):
         yield floor.bar()
@@ -812,13 +828,9 @@ def test_a_fill_that_was_not_told_is_asked_for(live):
 
 
 def test_a_late_commission_amends_the_estimate(live):
-    floor = live()
-    floor.broker._fills._wait = timedelta(0)
-
     def script(trader, floor, _stage):
         yield floor.bar()
         floor.command("fault", answer="commissionReport", action="delay", value="0.3", times=1)
-        floor.broker._costs = cost_model("ibkr_tiered")
         order = trader.buy(size=100)
         yield accepted(order)
         floor.step()
@@ -828,7 +840,7 @@ def test_a_late_commission_amends_the_estimate(live):
         (trade,) = trader._trades[trader.data][0]
         assert trade.commission == pytest.approx(1.0)
 
-    floor.run(script)
+    live(wait=0.0).run(script)
 
 
 def test_a_swallowed_order_is_sent_again_once_it_is_provably_nowhere(live):
@@ -1137,8 +1149,7 @@ def act(rng, trader, floor):
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_goes_wrong_the_strategy_and_the_broker_agree_in_the_end(live, seed):
     rng = random.Random(seed)  # noqa: S311 (a script, no secret)
-    floor = live(patience=SOON, fill_at_once=False)
-    floor.broker._fills._wait = timedelta(seconds=0.1)
+    floor = live(patience=SOON, wait=0.1, fill_at_once=False)
     floor.mine = []
 
     def script(trader, floor, _stage):

@@ -1,13 +1,16 @@
 """Whole Cerebro sessions over TCP: warehouse, history, live; and again after everything that can interrupt them."""
 
 from contextlib import ExitStack
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
 from broker.closed_bars import from_warehouse
+from risk.guard import RiskGuard
+from risk.limits import Limits
 from tests.integration.broker.live_cerebro import CLIENT, live_desk, prices, recorded
-from tests.unit.broker.live_market import store_bars
+from tests.unit.broker.live_market import Witness, store_bars
+from warehouse.ledger.references import order_ref
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
@@ -212,3 +215,41 @@ def test_without_a_subscription_to_market_data_a_feed_ends(live):
     strategy = desk.run(script)
     assert strategy.statuses[-1] == "NOTSUBSCRIBED"
     assert "subscription_ended" in strategy.alarms()
+
+
+class Buyer(Witness):
+    """Wants a share at every bar, as long as it has none and no order for one."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent, self.order = [], None
+
+    def next(self):
+        super().next()
+        if not self.position and (self.order is None or not self.order.alive()):
+            self.order = self.buy(size=1)
+            self.sent.append((self.bars[-1][1], self.order.getstatusname()))
+
+
+def test_orders_leave_on_live_bars_only(live):
+    def script(desk):
+        yield desk.told("DELAYED")
+        for _ in range(5):
+            desk.step()
+            yield desk.delivered
+        yield lambda: desk.cerebro.runningstrats[0].position.size == 1
+
+    def broker(store):
+        guard = RiskGuard(
+            Limits(),
+            session_of=lambda moment: moment.date(),
+            session_close=lambda day: datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
+        )
+        return store.getbroker(guard=guard, reference=lambda bar, number: order_ref("test", bar.date(), bar, number))
+
+    desk = live()
+    strategy = desk.run(script, strategy=Buyer, broker=broker)
+    before_live = [bar[1] for bar in strategy.bars if bar[1] < strategy.live[0]]
+    assert strategy.sent[:-1] == [(stamp, "Rejected") for stamp in before_live]
+    assert strategy.sent[-1] == (strategy.live[0], "Submitted")
+    assert desk.command("status")["positions"] == {"AAPL": "1"}

@@ -28,6 +28,7 @@ from broker.ib.messages import (
     SessionState,
     StateChange,
 )
+from broker.ib.pacing import Pacer
 from broker.store import Store, run_live
 from tests.unit.broker.simulator.recordings import table
 from warehouse.calendar import get_calendar
@@ -37,7 +38,7 @@ from warehouse.store import Warehouse
 CALENDAR = get_calendar("XNYS")
 SECOND = 1_000_000
 PART = 5 * SECOND
-SIZES = {"5 secs": PART, "1 min": 60 * SECOND, "30 mins": 1800 * SECOND, "1 day": None}
+SIZES = {"5 secs": PART, "1 min": 60 * SECOND, "30 mins": 1800 * SECOND, "1 hour": 3600 * SECOND, "1 day": None}
 
 
 def at(text):
@@ -95,6 +96,7 @@ class ScriptedGateway:
     queue: SimpleQueue = field(default_factory=SimpleQueue)
     streams: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
+    requested: list = field(default_factory=list)
     account, client_id, in_reset = "DU1", 1, False
 
     def __post_init__(self):
@@ -119,6 +121,7 @@ class ScriptedGateway:
 
     def subscribe(self, request):
         number = len(self.streams) + 1
+        self.requested.append(request)
         self.streams[number] = request
         if request.kind == "ticks":
             self.queue.put(MarketDataType(number, self.kind))
@@ -153,6 +156,8 @@ class ScriptedGateway:
                 groups.setdefault(stamp, []).append(bar)
         if not groups:
             raise NoDataError(162, "HMDS query returned no data")
+        if request.bar_size == "1 hour":  # the first of a session begins where it opens
+            groups = {group[0].stamp: group for group in groups.values()}
         return tuple(_merged(stamp, group) for stamp, group in groups.items())
 
     def play(self, seconds=5):
@@ -253,6 +258,7 @@ def run(
     """Run a strategy over live feeds while a script (a generator) plays; the strategy."""
     store = Store(
         gateway, warehouse, CALENDAR, clock=gateway.clock, monotonic=gateway.monotonic, askers=AtOnce(),
+        pacer=Pacer(clock=gateway.monotonic, sleep=lambda seconds: None),
         hold=options.pop("hold", 15.0),
     )  # fmt: skip
     cerebro = Rounds(stdstats=False)

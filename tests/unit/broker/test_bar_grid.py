@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.bar_grid import BarGrid
+from broker.bar_grid import BarGrid, grid_like
 from broker.closed_bars import moment_of
 from broker.errors import LiveDataError
 from tests.unit.broker.live_market import CALENDAR, at
@@ -52,6 +52,45 @@ def test_hours_are_counted_from_the_open_and_cut_at_an_early_close():
         closes.append(close)
     wanted = ("03 10:30", "03 11:30", "03 12:30", "03 13:00", "05 10:30")
     assert closes == [at(f"2024-07-{text}") for text in wanted]
+
+
+ON_CLOCK = ("02 10:00", "02 11:00", "02 16:00", "03 10:00", "03 13:00", "05 10:00")
+FROM_OPEN = ("02 10:30", "02 16:00", "03 12:30", "03 13:00", "05 10:30")
+
+
+@pytest.mark.parametrize(("texts", "on_clock"), [(ON_CLOCK, True), (FROM_OPEN, False), ((), False)])
+def test_hours_are_cut_as_the_stored_ones_are(texts, on_clock):
+    stamps = [at(f"2024-07-{text}") for text in texts]
+    assert grid_like(stamps, CALENDAR, Resolution.HOURLY).on_clock is on_clock
+
+
+@pytest.mark.parametrize("resolution", [Resolution.HOURLY, Resolution.MINUTE])
+def test_stored_bars_that_lie_on_no_grid_are_refused(resolution):
+    stamps = [at("2024-07-02 10:00"), at("2024-07-02 11:30") + 7]
+    with pytest.raises(LiveDataError, match="not all cut in the same way"):
+        grid_like(stamps, CALENDAR, resolution)
+
+
+def test_hours_on_the_clock_follow_each_other():
+    grid = BarGrid(CALENDAR, Resolution.HOURLY, on_clock=True)
+    closes, close = [], at("2024-07-03 00:00")
+    for _ in range(5):
+        close = grid.next_close(close)
+        closes.append(close)
+    wanted = ("03 10:00", "03 11:00", "03 12:00", "03 13:00", "05 10:00")
+    assert closes == [at(f"2024-07-{text}") for text in wanted]
+    assert grid.last_close(at("2024-07-03 10:59")) == at("2024-07-03 10:00")
+    assert grid.last_close(at("2024-07-03 09:59")) == at("2024-07-02 16:00")
+
+
+@given(st.integers(WEEK[0] // 3_600_000_000, WEEK[1] // 3_600_000_000), st.sampled_from(["XNYS", "XTKS", "XBOM"]))
+def test_an_hour_on_the_clock_closes_when_the_warehouse_says(number, exchange):
+    calendar = get_calendar(exchange)
+    grid = BarGrid(calendar, Resolution.HOURLY, on_clock=True)
+    slot = grid.slot(number * 3_600_000_000 + 1)
+    if slot is not None:
+        placed = place(np.array([slot.opens]), "clock_open", Resolution.HOURLY, calendar)
+        assert slot.closes == placed.ts[0]
 
 
 def test_nothing_is_due_in_a_lunch_break():

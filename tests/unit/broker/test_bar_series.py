@@ -166,7 +166,7 @@ def test_no_question_reaches_over_more_sessions_than_ib_answers():
     one = BarSeries(GRID, PATIENCE, at("2024-06-24 09:30"))
     gap = one.wanted(at("2024-07-02 12:00"), 0.0)
     assert gap.until == at("2024-06-24 16:00")
-    request = history_request(Contract("AAPL"), GRID, gap)
+    request = history_request(Contract("AAPL"), "TRADES", GRID, gap)
     assert (request.end, request.duration, request.bar_size) == (moment_of(gap.until), "1 D", "1 min")
 
 
@@ -182,5 +182,5 @@ def test_no_question_reaches_over_more_sessions_than_ib_answers():
 def test_questions_are_in_ibs_own_units(resolution, duration, size, open_ended):
     grid = BarGrid(CALENDAR, resolution)
     one = BarSeries(grid, Patience.of(resolution), at("2024-06-24 16:00"))
-    request = history_request(Contract("AAPL"), grid, one.wanted(at("2024-07-02 15:00"), 0.0))
+    request = history_request(Contract("AAPL"), "TRADES", grid, one.wanted(at("2024-07-02 15:00"), 0.0))
     assert (request.duration, request.bar_size, request.end is None) == (duration, size, open_ended)

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.bar_grid import BarGrid
 from broker.bar_series import Patience
-from broker.closed_bars import microseconds
+from broker.closed_bars import from_ib, microseconds
 from broker.ib.messages import BarUpdate, SessionState, SubscriptionEnded
 from tests.unit.broker.live_market import (
+    CALENDAR,
     PART,
     SECOND,
     ScriptedGateway,
@@ -124,6 +126,7 @@ def test_every_bar_comes_once_and_in_order_whatever_is_interrupted(warehouses, s
     script = playing(gateway, MORNING[1] + 4 * MINUTE, during)
     strategy = run(gateway, warehouses(known), script, start=date(2024, 7, 3))
     assert seen(strategy) == rows(truth)
+    assert all(stamp > begun for stamp in strategy.live)
 
 
 def live_run(tmp_path, script, *, begun=EVENING[0] + 2 * MINUTE, stored=2, made=None, gateway=None, **options):
@@ -285,7 +288,7 @@ def test_bars_of_every_length_are_stamped_as_the_warehouse_stamps_them(tmp_path,
     begun = whole[0] + 100 * MINUTE if resolution.intraday else whole[0] - 60 * MINUTE
     gateway = ScriptedGateway({"AAPL": made}, now=max(begun, EVENING[1] - 80 * MINUTE))
     strategy = run(
-        gateway, Warehouse(tmp_path), playing(gateway, EVENING[1] + 3 * MINUTE), resolution=resolution,
+        gateway, Warehouse(tmp_path), playing(gateway, EVENING[1] + 7 * MINUTE), resolution=resolution,
         start=date(2024, 7, 3),
     )  # fmt: skip
     truth = rows(bars_of(made, resolution))
@@ -294,6 +297,36 @@ def test_bars_of_every_length_are_stamped_as_the_warehouse_stamps_them(tmp_path,
         assert len(truth) == stamps
     else:
         assert [bar[0] for bar in truth] == [at(f"2024-07-03 {time}") for time in stamps]
+
+
+def test_a_daily_bar_comes_from_history_after_the_close_and_may_be_traded_on(tmp_path):
+    made = parts([(at("2024-07-02 15:00"), at("2024-07-02 16:00")), EVENING, MORNING])
+    warehouse = store_bars(tmp_path, "AAPL", Resolution.DAILY, bars_of(made, Resolution.DAILY)[:1])
+    gateway = ScriptedGateway({"AAPL": made}, now=EVENING[0])
+    strategy = run(gateway, warehouse, playing(gateway, MORNING[1]), resolution=Resolution.DAILY)
+    assert seen(strategy) == rows(bars_of(made, Resolution.DAILY)[:2])
+    assert strategy.live == [EVENING[1]]
+    assert [request.kind for request in gateway.requested] == ["ticks"]
+
+
+def test_a_daily_bar_that_is_late_is_waited_for(tmp_path):
+    made = parts([(at("2024-07-02 15:00"), at("2024-07-02 16:00")), EVENING])
+    warehouse = store_bars(tmp_path, "AAPL", Resolution.DAILY, bars_of(made, Resolution.DAILY)[:1])
+    gateway = ScriptedGateway({"AAPL": made}, now=EVENING[0], lag=3600 * SECOND)
+    there = [(EVENING[1] + 30 * MINUTE, lambda: setattr(gateway, "lag", 0))]
+    strategy = run(gateway, warehouse, playing(gateway, EVENING[1] + 60 * MINUTE, there), resolution=Resolution.DAILY)
+    assert seen(strategy) == rows(bars_of(made, Resolution.DAILY))
+    assert strategy.live == [EVENING[1]]
+
+
+def test_live_hours_are_cut_on_the_clock_where_the_stored_ones_are(tmp_path):
+    made = parts([(at("2024-07-02 09:30"), at("2024-07-02 16:00")), (at("2024-07-03 09:30"), EVENING[1])])
+    truth = from_ib(made, BarGrid(CALENDAR, Resolution.HOURLY, on_clock=True))
+    warehouse = store_bars(tmp_path, "AAPL", Resolution.HOURLY, truth[:5])
+    gateway = ScriptedGateway({"AAPL": made}, now=at("2024-07-03 11:20"))
+    strategy = run(gateway, warehouse, playing(gateway, EVENING[1] + 2 * MINUTE), resolution=Resolution.HOURLY)
+    assert seen(strategy) == rows(truth)
+    assert {request.bar_size for request in gateway.asked} == {"1 hour"}
 
 
 def feed(gateway):

@@ -1,12 +1,13 @@
 """What the feeds of one Cerebro share: one queue, steps in time, the end."""
 
 import threading
+from datetime import date
 
 import backtrader as bt
 import pytest
 
 from broker.errors import ContractError, LiveRunError, RequestRefusedError
-from broker.ib.messages import Alarm, Contract, Undecoded
+from broker.ib.messages import Alarm, Undecoded
 from broker.store import Store, run_live
 from tests.unit.broker.live_market import (
     CALENDAR,
@@ -134,6 +135,19 @@ def test_an_end_before_the_run_is_not_forgotten(pair):
     assert strategy.bars == []
 
 
+def test_a_run_that_fails_leaves_no_stream_behind(pair):
+    made, warehouse = pair
+    gateway = ScriptedGateway(made, now=BEGUN)
+
+    class Failing(Witness):
+        def next(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(gateway, warehouse, playing(gateway, SPAN[1]), strategy=Failing)
+    assert gateway.streams == {1: None, 2: None}
+
+
 def test_cerebro_without_quicknotify_is_refused(pair):
     made, warehouse = pair
     store = Store(ScriptedGateway(made, now=BEGUN), warehouse, CALENDAR)
@@ -151,24 +165,32 @@ def test_a_cerebro_without_live_feeds_is_refused():
 
 
 class Contracts(ScriptedGateway):
-    """Knows no XYZ, and two ABC."""
+    """Knows no XYZ."""
 
     def contract_details(self, contract, seconds=15.0):
         self.asked.append(contract)
         if contract.symbol == "XYZ":
             raise RequestRefusedError(200, "No security definition has been found")
-        return super().contract_details(contract) * (2 if contract.symbol == "ABC" else 1)
+        return super().contract_details(contract)
 
 
-@pytest.mark.parametrize(("symbol", "count"), [("XYZ", 0), ("ABC", 2)])
-def test_a_contract_that_is_not_one_is_refused(tmp_path, symbol, count):
+def test_a_symbol_without_a_contract_is_refused(tmp_path):
     store = Store(Contracts({}, now=BEGUN), Warehouse(tmp_path), CALENDAR)
-    with pytest.raises(ContractError, match=f"{symbol} STK fits {count} contracts"):
-        store.getdata(symbol, Resolution.MINUTE)
+    with pytest.raises(ContractError, match="XYZ"):
+        store.getdata("XYZ", Resolution.MINUTE)
 
 
 def test_a_contract_is_asked_for_once(tmp_path):
     gateway = Contracts({}, now=BEGUN)
     store = Store(gateway, Warehouse(tmp_path), CALENDAR)
-    assert store.resolve(Contract("AAPL")) == store.resolve(Contract("AAPL"))
+    minutes, hours = store.getdata("AAPL", Resolution.MINUTE), store.getdata("AAPL", Resolution.HOURLY)
+    assert minutes.p.contract == hours.p.contract
     assert len(gateway.asked) == 1
+
+
+def test_a_currency_pair_is_asked_for_between_bid_and_ask(pair):
+    made, warehouse = pair
+    gateway = ScriptedGateway({"EUR": made["AAPL"]}, now=BEGUN)
+    strategy = run(gateway, warehouse, playing(gateway, SPAN[1]), symbols=("EUR.USD",), start=date(2024, 7, 3))
+    assert seen(strategy, "EUR.USD") == rows(bars_of(made["AAPL"], Resolution.MINUTE))
+    assert {request.what_to_show for request in gateway.asked} == {"MIDPOINT"}

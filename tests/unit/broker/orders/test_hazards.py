@@ -400,6 +400,15 @@ def test_a_cancellation_that_is_only_announced_is_not_believed_before_the_fills_
     assert (desk.state(), desk.filled()) == ("CANCELLED", 4)
 
 
+def test_an_announced_cancellation_is_not_forgotten_for_an_older_list_of_open_orders(desk):
+    order = desk.working(limit())
+    desk.hear(refusal(order, 202, "Order Canceled - reason:"), seconds=20)
+    desk.hear(snapshot(21, open_orders=[open_order(order)]), seconds=21)
+    assert desk.state() == "CANCEL_SENT"
+    desk.hear(snapshot(23, completed_orders=[completed(order, "Cancelled")]), seconds=23)
+    assert desk.state() == "CANCELLED"
+
+
 def test_an_open_order_shown_as_cancelled_waits_for_the_count_of_fills(desk):
     order = desk.working(limit())
     desk.hear(open_order(order, "Cancelled"))
