@@ -1,5 +1,6 @@
 """Hours and days where the source has only minutes; what one vendor delivers is never derived."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -29,8 +30,15 @@ class MinutesOnly:
     name: str = "minutes"
     lengths: set[Resolution] = field(default_factory=lambda: {Resolution.MINUTE})
 
-    def open(self):
-        return self
+    @contextmanager
+    def opened(self, calendar):
+        yield self
+
+    def on_page(self, page):
+        pass
+
+    def stop(self):
+        pass
 
     def symbols(self):
         return ["AAA"]
