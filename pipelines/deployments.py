@@ -70,9 +70,11 @@ def switch_on(
 
     Raises:
         SettingsError: a gate is shut; the sentence says which and why.
+        QualityGateError: bars that would warm the strategy up are bad or not judged.
         GatewayError: the gateway does not answer for an account that fits.
     """
     deployment = check_deployment(name or experiment.name)
+    refuse_bad_warm_up(settings, experiment)
     account = _account(settings)
     remarks = tuple(_remarks(settings, experiment))
     if settings.trading_mode == "live":
@@ -107,11 +109,8 @@ def _refuse_second(ledger: Ledger, deployment: str, account: str) -> None:
 
 
 def _remarks(settings: Settings, experiment: "Experiment") -> Iterator[str]:
-    """Why one should think twice: no fresh backtest, or a quality ERROR."""
-    from pipelines.checks import refuse_bad_bars
+    """Why one should think twice: no backtest of what is to be traded, or an old one."""
     from research.result import latest_pages
-    from warehouse.errors import WarehouseError
-    from warehouse.store import Warehouse
 
     pages = [page for page in latest_pages(settings.results_dir) if page["specification"]["name"] == experiment.name]
     if not pages:
@@ -120,13 +119,21 @@ def _remarks(settings: Settings, experiment: "Experiment") -> Iterator[str]:
         yield f"the latest backtest of {experiment.name} is of another specification."
     elif datetime.now(UTC) - datetime.fromisoformat(pages[0]["created_at"]) > _FRESH:
         yield f"the latest backtest of {experiment.name} is older than {_FRESH.days} days."
-    try:
-        refuse_bad_bars(
-            Warehouse(settings.data_dir), list(experiment.symbols), experiment.resolution,
-            override=experiment.allow_quality_errors,
-        )  # fmt: skip
-    except WarehouseError as error:
-        yield str(error)
+
+
+def refuse_bad_warm_up(settings: Settings, experiment: "Experiment") -> None:
+    """Refuse bars of the warehouse with a standing quality ERROR; symbols that it does not hold come from IB.
+
+    Raises:
+        QualityGateError: bars were not judged, or an ERROR stands without the experiment's override.
+    """
+    from pipelines.gate import refuse_bad_bars
+    from warehouse.store import Warehouse
+
+    warehouse = Warehouse(settings.data_dir)
+    held = set(warehouse.symbols(experiment.resolution))
+    stored = [symbol for symbol in experiment.symbols if symbol in held]
+    refuse_bad_bars(warehouse, stored, experiment.resolution, override=experiment.allow_quality_errors)
 
 
 def give_command(ledger: Ledger, deployment: str, action: str, reason: str, by: str) -> int:
@@ -203,6 +210,7 @@ def run_session(
     with open_ledger(settings) as ledger:
         scope, switched = ledger.deployments()[deployment]
         experiment = _experiment_of(switched)
+        refuse_bad_warm_up(settings, experiment)
         calendar = get_calendar(experiment.calendar)
         plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
         wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
