@@ -25,7 +25,7 @@ _TABLES: Final[dict[str, tuple[Any, int]]] = {
     "comes_to": (types.int64, 2), "ticks": (types.int64, 2), "tiers": (types.int64, 2), "sales": (types.int64, 2),
     "recent": (types.int64, 1), "met": (types.int64, 1), "prices": (types.float64, 2), "levels": (types.float64, 1),
     "returns": (types.float64, 1), "equity": (types.float64, 1), "gross": (types.float64, 1), "bars": (types.int64, 2),
-    "last_closes": (types.float64, 1), "ts": (types.int64, 1),
+    "last_closes": (types.float64, 1), "ts": (types.int64, 1), "answers": (types.float64, 2),
 }  # fmt: skip
 _NUMBERS: Final = {"tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64}
 _LEFT_OUT: Final = frozenset({"away", "guarded"})
