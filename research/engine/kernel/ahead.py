@@ -25,9 +25,12 @@ _TABLES: Final[dict[str, tuple[Any, int]]] = {
     "comes_to": (types.int64, 2), "ticks": (types.int64, 2), "tiers": (types.int64, 2), "sales": (types.int64, 2),
     "recent": (types.int64, 1), "met": (types.int64, 1), "prices": (types.float64, 2), "levels": (types.float64, 1),
     "returns": (types.float64, 1), "equity": (types.float64, 1), "gross": (types.float64, 1), "bars": (types.int64, 2),
-    "last_closes": (types.float64, 1), "ts": (types.int64, 1),
+    "last_closes": (types.float64, 1), "ts": (types.int64, 1), "answers": (types.float64, 2),
 }  # fmt: skip
-_NUMBERS: Final = {"tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64}
+_NUMBERS: Final = {
+    "tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64,
+    "sale_row": types.int64, "quantity": types.float64, "price": types.float64, "before": types.float64,
+}  # fmt: skip
 _LEFT_OUT: Final = frozenset({"away", "guarded"})
 
 
@@ -35,6 +38,7 @@ def main() -> None:
     """Compile for a run without stops and limits on time or equity, what it comes to last first."""
     gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
     for function in (
+        machine.charge,  # soon asked for by both halves
         machine.send_orders,
         machine.work_orders,
         figures._trades,
