@@ -35,8 +35,10 @@ from broker.deployment.records import (
     risk_record,
     risk_state,
 )
-from broker.errors import LiveRunError
+from broker.errors import LiveRunError, RequestRefusedError
 from broker.feed import LiveFeed
+from broker.ib.contracts import ContractBook
+from broker.ib.history import shown_for
 from broker.ib.messages import Alarm, SessionState, StateChange
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
@@ -208,6 +210,7 @@ class _Watch:
     flatten_until: float = math.inf
     status: str = ""
     positions: dict[str, Decimal] = field(default_factory=dict)
+    held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
 
 
 class _Desk:
@@ -218,7 +221,10 @@ class _Desk:
         self.watch = _Watch()
         self.before = around.ledger.current_state(plan.deployment)
         self.guard = self._make_guard()
-        self.store = Store(around.gateway, around.warehouse, around.calendar, clock=around.clock)
+        self.contracts = ContractBook(around.gateway)
+        self.store = Store(
+            around.gateway, around.warehouse, around.calendar, clock=around.clock, contracts=self.contracts
+        )
         self.cerebro = bt.Cerebro(stdstats=False)
         self.feeds: list[LiveFeed] = [self._feed(symbol) for symbol in plan.symbols]
         self.broker = self._make_broker()
@@ -242,9 +248,18 @@ class _Desk:
 
     def _feed(self, symbol: str) -> LiveFeed:
         plan = self.plan
-        feed = self.store.getdata(symbol, plan.resolution, start=plan.warm_up, patience=plan.patience)
+        feed = self.store.getdata(symbol, plan.resolution, start=self._first_session(symbol), patience=plan.patience)
         self.cerebro.adddata(feed)
         return feed
+
+    def _first_session(self, symbol: str) -> date:
+        """Where warming up begins: not before the symbol's history does, which would be asked for in vain."""
+        contract = self.contracts.resolve(symbol)
+        try:
+            begins = self.around.gateway.first_moment(contract, shown_for(contract))
+        except RequestRefusedError:
+            return self.plan.warm_up
+        return max(self.plan.warm_up, self._session_of(begins + timedelta(microseconds=1)))
 
     def _make_broker(self) -> "_Broker":
         around, gateway = self.around, self.around.gateway
@@ -301,6 +316,7 @@ class _Desk:
         for number, command in self.around.ledger.pending_commands(self.plan.deployment):
             self._obey(number, command, monotonic)
         self._record_risk()
+        self._record_held()
         self._remember()
         self._look_at_end(monotonic)
 
@@ -450,6 +466,21 @@ class _Desk:
         for event in new:
             if event.kind in {"halt", "resume"}:
                 self.around.alerts.tell(f"risk_{event.kind}", event.reason)
+
+    def _record_held(self) -> None:
+        """Positions as our own books have them, whenever one has changed."""
+        held = self.broker.book.positions()
+        now, changed = self.around.clock(), []
+        for feed in self.feeds:
+            contract = feed.p.contract
+            quantity = held.get(contract.con_id, Decimal(0))
+            if self.watch.held.get(contract.con_id, Decimal(0)) != quantity:
+                self.watch.held[contract.con_id] = quantity
+                changed.append(
+                    PositionStated(now, "ours", contract.symbol, contract.con_id, contract.currency, quantity)
+                )
+        if changed:
+            self._append(*changed)
 
     def _record_positions(self, positions: Sequence[Any]) -> None:
         now = self.around.clock()

@@ -155,7 +155,7 @@ def _page(ledger: "Ledger", name: str) -> dict[str, object]:
     alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
     equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
     session = state.session
-    held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "broker"]
+    held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "ours"]
     return {
         "deployment": name,
         "health": "no sign of life" if silent else "ok",
@@ -164,7 +164,7 @@ def _page(ledger: "Ledger", name: str) -> dict[str, object]:
         "traded by": "nobody now" if holder is None else str(holder),
         "heartbeat": "never" if beat is None or age is None else f"{age:.0f} s ago: {beat.status}",
         "last session": "none" if session is None else _session_text(session),
-        "positions": ", ".join(held) or "none known",
+        "positions": ", ".join(held) or "none",
         "orders not done": len(state.open_intents),
         "equity": "unknown" if not equity else f"{equity[-1].equity:,.2f} {equity[-1].currency}",
         "since switched on": "unknown" if len(equity) < 2 else f"{equity[-1].equity - equity[0].equity:+,.2f}",
