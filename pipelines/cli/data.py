@@ -80,7 +80,7 @@ def bring_bars(
 
 def _downloaded(text: str) -> "Resolution":
     """A resolution that is downloaded, not recorded."""
-    from pipelines.keys import PREFIXES
+    from pipelines.prefixes import PREFIXES
     from warehouse.resolution import Resolution
 
     length = Resolution.parse(text)
