@@ -28,6 +28,7 @@ from broker.ib.messages import (
     SessionState,
     StateChange,
     SubscriptionEnded,
+    Tick,
 )
 from broker.ib.requests import SubscriptionRequest
 from warehouse.errors import NoDataError as NothingStoredError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from broker.store import Store
 
 _DELAYED_KINDS = frozenset({3, 4})
+_HALTED = 49  # IB's kind of tick: 0 not halted, above 0 halted, below 0 not known
 TIMEFRAMES = {
     Resolution.DAILY: (bt.TimeFrame.Days, 1),
     Resolution.HOURLY: (bt.TimeFrame.Minutes, 60),
@@ -99,7 +101,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.incomplete: set[int] = set()
         self._streams = _Streams()
         self._ready = False  # what the session has said last, in the order in which it said it
-        self._delayed = False
+        self._delayed = self._halted = False
         self._refused = ""  # why there are no data and never will be
         self._caught_up = False  # once the first back-fill is over
         self._delivered = 0
@@ -161,12 +163,13 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def is_live(self) -> bool:
         """Whether orders may be decided on the last bar: the status is LIVE, the bar is whole and the latest there is.
 
-        Closed hours, holidays and the time after an early close do not make data stale.
+        Not while trading in the symbol is halted. Closed hours, holidays and the time after an early close do not make
+        data stale.
         """
         as_delayed = self._laststatus == self.DELAYED and self._delayed and self.p.allow_delayed and self._caught_up
         if not (self._laststatus == self.LIVE or as_delayed) or self._delivered in self.incomplete:
             return False
-        return not self._started_series().ready and self._fresh(self.store.now_us())
+        return not self._halted and not self._started_series().ready and self._fresh(self.store.now_us())
 
     @property
     def symbol(self) -> str:
@@ -199,12 +202,20 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         elif isinstance(event, MarketDataType) and self._streams.own(event.subscription):
             self._delayed = event.kind in _DELAYED_KINDS
             self._started_series().late_by = DELAYED_BY if self._delayed else 0.0
+        elif isinstance(event, Tick) and event.subscription == self._streams.ticks and event.kind == _HALTED:
+            self._hear_halt(halted=event.value > 0)
         elif isinstance(event, Resubscribed) and self._streams.own(event.subscription):
             self._broke("subscribed again", event.subscription)
         elif isinstance(event, SubscriptionEnded) and self._streams.own(event.subscription):
             self._lost(event)
         elif isinstance(event, StateChange):
             self._hear_state(event)
+
+    def _hear_halt(self, *, halted: bool) -> None:
+        """Trading in the symbol was halted or goes on: protective orders stay, no other order leaves meanwhile."""
+        if halted != self._halted:
+            self._halted = halted
+            self.store.alarm("halted", f"{self.symbol}: trading {'is halted' if halted else 'goes on'}.")
 
     def tend(self, now: int, monotonic: float) -> None:
         """Take complete bars, ask for what is missing, say how things stand."""

@@ -309,6 +309,18 @@ def test_a_lost_connection_in_a_session_is_got_over(stage):
     assert "session_disconnected" in {a.code for a in stage.kinds("alarm")}
 
 
+def test_a_symbol_that_is_halted_takes_no_orders_until_it_trades_again(stage):
+    stage.start()
+    stage.desk.command("halt", symbol="AAPL")
+    stage.until(lambda: stage.status().startswith("READY, 0 of 1"))
+    assert stage.session.state.value == "READY"
+    stage.desk.command("unhalt", symbol="AAPL")
+    stage.until(lambda: stage.status().startswith("READY, 1 of 1"))
+    assert [a.text for a in stage.kinds("alarm") if a.code == "halted"] == [
+        "AAPL: trading is halted.", "AAPL: trading goes on."
+    ]  # fmt: skip
+
+
 def test_a_halt_outlives_the_run(stage):
     stage.start()
     stage.command("halt")
