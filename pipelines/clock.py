@@ -59,5 +59,5 @@ class SimulatorClock:
         try:
             with urllib.request.urlopen(self._url, timeout=_ASK_SECONDS) as answer:  # noqa: S310 (loopback, checked)
                 return datetime.fromisoformat(json.load(answer)["now"])
-        except (OSError, urllib.error.URLError, ValueError, KeyError) as error:
+        except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"BARLOOM_SIMULATOR_URL: {self._url} does not tell the time: {error}.") from None
