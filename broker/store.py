@@ -323,15 +323,17 @@ class Store:
 
 
 @contextmanager
-def open_store(settings: SessionSettings, warehouse: Warehouse, calendar: TradingCalendar) -> Iterator[Store]:
-    """A store with a session of its own, which is closed in the end.
+def open_store(
+    settings: SessionSettings, warehouse: Warehouse, calendar: TradingCalendar, *, clock: Clock = wall_clock
+) -> Iterator[Store]:
+    """A store with a session of its own, which is closed in the end; `clock` as of `Store`.
 
     Raises:
         GatewayError: the session cannot be opened.
     """
     with Session(settings) as session:
         session.open()
-        yield Store(session, warehouse, calendar)
+        yield Store(session, warehouse, calendar, clock=clock)
 
 
 def run_live(cerebro: bt.Cerebro, **options: Any) -> list[bt.Strategy]:  # noqa: ANN401 (Cerebro's own)
