@@ -203,6 +203,7 @@ def run_session(
         AccountLockedError: somebody else trades the account; nothing was sent.
         GatewayError: the gateway did not answer, or did not tell everything.
     """
+    from broker.deployment.report import session_report
     from broker.deployment.trading import Surroundings, trade
     from broker.ib.session import Session
     from warehouse.store import Warehouse
@@ -220,12 +221,11 @@ def run_session(
             )
         with AccountLock(ledger, scope.account), Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
             gateway.open(_OPEN_SECONDS)
-            return trade(
-                plan,
-                Surroundings(
-                    gateway, ledger, Warehouse(settings.data_dir), calendar, alerts, market_clock(settings), stop
-                ),
-            )
+            own = Warehouse(settings.data_dir)
+            around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop)
+            outcome = trade(plan, around)
+            alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
+            return outcome
 
 
 def _experiment_of(switched: DeploymentSwitched) -> "Experiment":

@@ -15,6 +15,7 @@ from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, 
 from pipelines.settings import Settings, load_settings
 
 JOB = "live_trading"
+SESSION_REPORT = "session_report"
 DEPLOYMENT_TAG, SESSION_TAG, ACCOUNT_TAG = "barloom/deployment", "barloom/session", "barloom/account"
 
 _EVERY_SECONDS = 10
@@ -48,8 +49,31 @@ def trade_session(context: dg.OpExecutionContext, config: SessionConfig, live: d
         attempt=config.attempt, stop=threading.Event(),
     )  # fmt: skip
     context.log.info(f"{config.deployment}: {outcome.ending}: {outcome.reason}")
+    context.log_event(_reported(live.load(), config))
     if outcome.ending not in {"done", "stopped"}:
         raise dg.Failure(f"{config.deployment}: {outcome.ending}: {outcome.reason}", allow_retries=False)
+
+
+def _reported(settings: Settings, config: SessionConfig) -> dg.AssetMaterialization:
+    """The session's report, as the asset that Dagster shows."""
+    from broker.deployment.report import session_report
+
+    with open_ledger(settings) as ledger:
+        report = session_report(ledger, config.deployment, date.fromisoformat(config.session))
+    lines = "\n".join(f"- {ts:%H:%M:%S} {text}" for ts, text in report.timeline)
+    metadata: dict[str, Any] = {
+        "summary": report.sentence,
+        "fills": sum(one.fills for one in report.traded),
+        "commission": float(report.commission),
+        "positions": ", ".join(f"{quantity:f} {symbol}" for symbol, quantity in report.positions) or "none",
+        "timeline": dg.MetadataValue.md(lines or "nothing happened"),
+    }
+    if report.profit is not None:
+        metadata["profit"] = float(report.profit)
+    return dg.AssetMaterialization(
+        SESSION_REPORT, description=report.sentence, metadata=metadata,
+        tags={DEPLOYMENT_TAG: config.deployment, SESSION_TAG: config.session},
+    )  # fmt: skip
 
 
 @dg.job(
@@ -144,6 +168,14 @@ def _aware(moment: datetime) -> datetime:
 
 
 defs = dg.Definitions(
+    assets=[
+        dg.AssetSpec(
+            SESSION_REPORT,
+            group_name="live",
+            kinds={"python"},
+            description="What a deployment did in one session; one materialization a session, by tags.",
+        )
+    ],
     jobs=[live_trading],
     sensors=[live_supervisor],
     resources={"live": LiveSettings()},

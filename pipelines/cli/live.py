@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -136,6 +136,49 @@ def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
     for page in [] if as_json else pages:
         print_rows([str(page["deployment"]), ""], [(key, value) for key, value in page.items() if key != "deployment"])
     return 1 if any(page["health"] != "ok" for page in pages) else 0
+
+
+@live.command
+def report(
+    deployment: str,
+    /,
+    *,
+    session: date | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show what a deployment did in a session: fills, costs, profit, refusals, alarms, and when.
+
+    Args:
+        deployment: Its name.
+        session: The exchange date; the latest session that was traded unless given.
+        as_json: Print JSON.
+    """
+    import dataclasses
+
+    from broker.deployment.report import session_report
+    from pipelines.deployments import open_ledger
+
+    with open_ledger(load_settings()) as ledger:
+        known = [run.scope.session for run in ledger.sessions(deployment) if run.scope.session is not None]
+        if not known or (session is not None and session not in known):
+            raise SettingsError(
+                f"session: {deployment} has traded {'none' if session is None else f'no session {session}'}."
+            )
+        found = session_report(ledger, deployment, session or known[-1])
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return 0
+    say(found.sentence)
+    if found.traded:
+        rows = [
+            (one.symbol, one.fills, f"{one.bought:f}", f"{one.sold:f}", f"{one.paid:,.2f}", f"{one.received:,.2f}",
+             f"{one.commission:,.2f}")
+            for one in found.traded
+        ]  # fmt: skip
+        print_rows(["symbol", "fills", "bought", "sold", "paid", "received", "commission"], rows)
+    for ts, text in found.timeline:
+        say(f"{ts:%Y-%m-%d %H:%M:%S} {text}")
+    return 0
 
 
 def _page(ledger: "Ledger", name: str) -> dict[str, object]:

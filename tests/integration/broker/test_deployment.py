@@ -12,6 +12,7 @@ import pytest
 from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import cost_model
+from broker.deployment.report import session_report
 from broker.deployment.trading import Ending, Plan, Surroundings, trade
 from broker.emergency import stop_everything
 from broker.ib.session import Session
@@ -200,6 +201,28 @@ def test_a_session_is_traded_to_the_close_and_the_ledger_equals_the_broker(stage
     assert {e.exec_id for e in stage.watcher.synchronize().executions} == {f.filled.exec_id for f in fills}
     assert all(f.commission is not None for f in fills)
     assert [r.ended.outcome for r in stage.ledger.sessions("scripted")] == ["done"]
+
+
+def test_the_report_of_a_session_adds_up_to_the_account(stage):
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    stage.step(2)
+    stage.step(1, leave)
+    settled(stage, lambda s: not s.held())
+    stage.step(2)
+    stage.command("halt")
+    stage.step(1, buy())
+    stage.stop.set()
+    stage.finish()
+    report = session_report(stage.ledger, "scripted", DAY)
+    (traded,) = report.traded
+    assert (traded.symbol, traded.bought, traded.commissions_missing) == ("AAPL", traded.sold, 0)
+    assert report.profit == pytest.approx(traded.received - traded.paid - traded.commission, abs=Decimal("0.02"))
+    assert (report.outcome, report.positions, len(report.refusals)) == ("interrupted", (), 1)
+    assert [text.split(":")[0] for _, text in report.timeline if text.startswith("run")] == [
+        "run 1 begins", "run 1 ends"
+    ]  # fmt: skip
 
 
 def test_an_intent_is_in_the_ledger_with_the_bar_it_was_decided_on(stage):
