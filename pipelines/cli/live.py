@@ -193,11 +193,12 @@ def _page(ledger: "Ledger", name: str) -> dict[str, object]:
     beat = ledger.last_heartbeat(name, COMPONENT)
     holder = AccountLock(ledger, scope.account).holder()
     age = None if beat is None else (now - beat.ts).total_seconds()
-    silent = holder is not None and (age is None or age > _STALE_SECONDS)
+    session = state.session
+    lost = holder is None and session is not None and session.ended is None and state.desired.may_run
+    silent = lost or (holder is not None and (age is None or age > _STALE_SECONDS))
     recorded = ledger.events(name)
     alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
     equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
-    session = state.session
     held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "ours"]
     return {
         "deployment": name,
