@@ -174,8 +174,9 @@ def test_a_killed_study_goes_on_and_ends_like_one_that_was_left_alone(barloom, p
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert barloom("study", "resume", "killed").returncode == 0
+    assert barloom(*SLOW.split(), "left_alone").returncode == 0
     values = [
-        {number: row[:2] for number, row in trials_of(project, name).items()} for name in ("killed", "interrupted")
+        {number: row[:2] for number, row in trials_of(project, name).items()} for name in ("killed", "left_alone")
     ]
     assert values[0] == values[1]
 

@@ -1,8 +1,10 @@
 """Studies on a Dask scheduler: the same result as on this machine, with and without a killed worker."""
 
+import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -59,13 +61,21 @@ def test_a_worker_that_is_killed_loses_nothing(folder, cluster):
     spec = slow(folder, 0.2, n_trials=24)
     alone = run_study(spec, bars(), results=folder / "one", workers=2)
     pids = [worker.pid for worker in cluster.workers.values()]
-    timer = threading.Timer(1.5, os.kill, (pids[0], signal.SIGKILL))
-    timer.start()
-    try:
-        shared = run_study(spec, bars(), results=folder / "two", cluster=cluster.scheduler_address)
-    finally:
-        timer.cancel()
+    killer = threading.Thread(target=kill_after, args=(pids[0], folder / "two", 3))
+    killer.start()
+    shared = run_study(spec, bars(), results=folder / "two", cluster=cluster.scheduler_address)
+    killer.join()
     assert told(shared) == told(alone)
+
+
+def kill_after(pid, results, trials):
+    """Kill a process once some trials of the study are done."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if any(json.loads(path.read_bytes())["done"] >= trials for path in results.rglob("progress.json")):
+            break
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
