@@ -25,7 +25,7 @@ CLIENTS = (
     ("ib_async", "session_client.py"),
     ("ib_insync", "session_client.py"),
 )
-_CLIENT_SECONDS, _INSTALL_SECONDS = 60, 300
+_CLIENT_SECONDS, _INSTALL_SECONDS, _SUITE_SECONDS = 60, 300, 600
 
 
 def main() -> int:
@@ -36,7 +36,8 @@ def main() -> int:
     see_the_project()
     with tempfile.TemporaryDirectory() as folder:
         kept = chosen.environments or Path(folder) / "environments"
-        return sum(not passed(package, client, kept, Path(folder)) for package, client in CLIENTS)
+        wrong = sum(not passed(package, client, kept, Path(folder)) for package, client in CLIENTS)
+        return wrong + (not every_message_passed("ib_async", kept))
 
 
 def see_the_project() -> None:
@@ -56,6 +57,25 @@ def environment(package: str, kept: Path) -> Path:
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
         subprocess.run(command, check=True, timeout=_INSTALL_SECONDS)
     return python
+
+
+def every_message_passed(package: str, kept: Path) -> bool:
+    """Whether all tests of the simulator that the suite runs with ib_insync pass with another client."""
+    python = environment(package, kept)
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
+    libraries = subprocess.run(where, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    names = ("data", "orders", "clocks", "restart", "faults")
+    tests = [str(ROOT / "tests" / "integration" / "broker" / f"test_{name}.py") for name in names]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], cwd=ROOT, check=False,
+        env={**os.environ, "PYTHONPATH": libraries, "TWS_CLIENT": package}, capture_output=True, text=True,
+        timeout=_SUITE_SECONDS,
+    )  # fmt: skip
+    last = (ended.stdout.strip().splitlines() or ["it said nothing"])[-1]
+    sys.stdout.write(f"{package}, every message: {'ok' if ended.returncode == 0 else 'WRONG'} {last}\n")
+    if ended.returncode:
+        sys.stdout.write(ended.stdout + ended.stderr)
+    return ended.returncode == 0
 
 
 def passed(package: str, client: str, kept: Path, folder: Path) -> bool:

@@ -4,6 +4,8 @@ Belongs here: starting both and taking them down. Does not belong here: what is 
 """
 
 import asyncio
+import importlib
+import os
 import time
 from contextlib import ExitStack, suppress
 from datetime import date
@@ -27,14 +29,17 @@ def recording(tmp_path_factory):
     return root
 
 
+def on_ib_async():
+    """Whether the client under test is ib_async."""
+    return os.environ.get("TWS_CLIENT") == "ib_async"
+
+
 @pytest.fixture(scope="session")
 def insync():
-    """ib_insync; it wants an event loop when it is imported, and a running program would have one."""
+    """ib_insync, or the client that TWS_CLIENT names; it wants an event loop when it is imported."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    import ib_insync
-
-    yield ib_insync
+    yield importlib.import_module(os.environ.get("TWS_CLIENT", "ib_insync"))
     loop.close()
 
 
