@@ -28,6 +28,7 @@ class GatewayPlace(Protocol):
     ib_port: int
     ib_client_id: int
     ib_account: str | None
+    ib_reset: str
     trading_mode: str
 
 
@@ -47,9 +48,9 @@ def session_settings(
     """How to reach the gateway for a purpose; `host` and `port` overrule the settings.
 
     Raises:
-        GatewayError: port and trading mode contradict each other.
+        GatewayError: port and trading mode contradict each other, or the reset window is none.
     """
-    from broker.ib.settings import SessionSettings, TradingMode
+    from broker.ib.settings import ResetWindow, SessionSettings, TradingMode
 
     return SessionSettings(
         host=host or settings.ib_host,
@@ -57,6 +58,7 @@ def session_settings(
         mode=TradingMode(settings.trading_mode),
         account=settings.ib_account,
         client_id=settings.ib_client_id + purpose,
+        reset=ResetWindow.parse(settings.ib_reset),
     )
 
 

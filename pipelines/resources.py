@@ -137,6 +137,7 @@ class SourceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     ib_port: int = Field(default=4002, description="Its port.")
     ib_client_id: int = Field(default=10, description="Our lowest number among its clients.")
     ib_account: str | None = Field(default=None, description="Account; empty: the login's only one.")
+    ib_reset: str = Field(default="23:45-00:45", description="When IB resets its servers, in New York, or none.")
     trading_mode: str = Field(default="paper", description="`paper` or `live`.")
     ib_requests: int = Field(default=58, ge=2, description="Requests for history in ten minutes.")
     ib_answer_seconds: float = Field(default=60.0, gt=0, description="How long IB may take for one page.")
@@ -383,6 +384,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
             ib_port=settings.ib_port,
             ib_client_id=settings.ib_client_id,
             ib_account=settings.ib_account,
+            ib_reset=settings.ib_reset,
             trading_mode=settings.trading_mode,
             ib_requests=settings.ib_requests,
             ib_answer_seconds=settings.ib_answer_seconds,

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         description="Requests for history in ten minutes; IB allows 60, and slows down long bars only.",
     )
     ib_answer_seconds: float = Field(default=60.0, gt=0, description="How long IB may take for one page of history.")
+    ib_reset: str = Field(
+        default="23:45-00:45",
+        description="When IB resets its servers, in New York: no orders, no alarms; `none` where nothing does.",
+    )
     trading_mode: Literal["paper", "live"] = Field(
         default="paper", description="Whether orders may cost real money; an account that does not fit is refused."
     )

@@ -31,6 +31,21 @@ class ResetWindow:
     end: time = time(0, 45)
     timezone: str = "America/New_York"
 
+    @classmethod
+    def parse(cls, text: str) -> "ResetWindow | None":
+        """The window that a text like `23:45-00:45` names, or None for `none`.
+
+        Raises:
+            GatewayError: it is neither.
+        """
+        if text == "none":
+            return None
+        first, _, last = text.partition("-")
+        try:
+            return cls(time.fromisoformat(first), time.fromisoformat(last))
+        except ValueError:
+            raise GatewayError(f"reset: {text!r} is not like 23:45-00:45, or none.") from None
+
     def ends(self, now: datetime) -> datetime | None:
         """When the window that `now` (aware) lies in ends; None outside."""
         local = now.astimezone(ZoneInfo(self.timezone))

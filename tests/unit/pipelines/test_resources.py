@@ -125,11 +125,12 @@ def test_a_source_without_pages_is_asked_for_the_whole_range():
 def test_what_ib_needs_reaches_the_resource_and_nothing_is_connected(tmp_path):
     settings = Settings(
         source="ib", ib_host="gw", ib_port=7497, ib_client_id=3, ib_account="DU1", ib_requests=40,
-        ib_answer_seconds=9.0, data_dir=tmp_path,
+        ib_answer_seconds=9.0, ib_reset="none", data_dir=tmp_path,
     )  # fmt: skip
     made = default_resources(settings)["source"]
     wanted = session_settings(made, Purpose.DOWNLOAD)
     assert (wanted.address, wanted.client_id, wanted.account, wanted.mode) == ("gw:7497", 4, "DU1", "paper")
+    assert wanted.reset is None
     assert (made.ib_requests, made.ib_answer_seconds) == (40, 9.0)
     assert made.ib_contracts == str(tmp_path / "ib" / "contracts.json")
     assert made.symbols() == ()

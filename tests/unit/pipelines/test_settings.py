@@ -36,6 +36,8 @@ def test_an_empty_environment_gives_the_defaults(tmp_path):
         ("BARLOOM_IB_PORT", "4001", "ib_port", 4001),
         ("BARLOOM_IB_CLIENT_ID", "3", "ib_client_id", 3),
         ("BARLOOM_IB_ACCOUNT", "DU7", "ib_account", "DU7"),
+        ("BARLOOM_IB_RESET", "none", "ib_reset", "none"),
+        ("BARLOOM_SIMULATOR_URL", "http://127.0.0.1:4003", "simulator_url", "http://127.0.0.1:4003"),
         ("IB_TRADING_MODE", "live", "trading_mode", "live"),
         ("barloom_workers", "3", "workers", 3),
     ],

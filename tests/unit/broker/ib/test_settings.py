@@ -77,3 +77,14 @@ def test_a_window_within_a_day_is_understood_as_well():
     window = ResetWindow(time(5), time(6), "UTC")
     assert window.ends(datetime(2024, 1, 9, 5, 30, tzinfo=UTC)) == datetime(2024, 1, 9, 6, tzinfo=UTC)
     assert window.ends(datetime(2024, 1, 9, 6, tzinfo=UTC)) is None
+
+
+def test_a_window_is_read_from_text():
+    assert ResetWindow.parse("23:30-00:15") == ResetWindow(time(23, 30), time(0, 15))
+    assert ResetWindow.parse("none") is None
+
+
+@pytest.mark.parametrize("text", ["", "23:45", "late-early", "25:00-26:00"])
+def test_a_text_that_names_no_window_is_refused(text):
+    with pytest.raises(GatewayError, match="is not like 23:45-00:45, or none"):
+        ResetWindow.parse(text)
