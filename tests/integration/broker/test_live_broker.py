@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import backtrader as bt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from broker.costs import cost_model
 from broker.errors import SealedSettingError
@@ -1146,7 +1148,10 @@ def act(rng, trader, floor):
         floor.mine.append(send(size=size))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@settings(
+    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # fmt: skip
+@given(seed=st.integers(0, 2**32 - 1))
 def test_whatever_goes_wrong_the_strategy_and_the_broker_agree_in_the_end(live, seed):
     rng = random.Random(seed)  # noqa: S311 (a script, no secret)
     floor = live(patience=SOON, wait=0.1, fill_at_once=False)
@@ -1181,3 +1186,4 @@ def test_whatever_goes_wrong_the_strategy_and_the_broker_agree_in_the_end(live, 
     floor.run(script)
     assert all(not order.alive() for order in floor.mine)
     assert "overfilled" not in floor.alarms()
+    assert all(len(order.perm_ids) <= 1 for order in floor.broker.book.orders.values())  # one order an intent
