@@ -181,6 +181,8 @@ def _write_lines(recording, strategy):
     _write_arrays(recording, "in the end lines of the strategy", strategy)
     for number, indicator in enumerate(_all_below(strategy)):
         label = f"in the end {_class_name(indicator)} {number}"
+        if indicator._minperiod > max(data.buflen() for data in strategy.datas):
+            continue  # it was taken out, because Backtrader cannot compute it, and is in no state
         note(label, len(indicator), indicator._minperiod)
         _write_arrays(recording, label, indicator)
     for observer in strategy._lineiterators[bt.LineIterator.ObsType]:

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 EXAMPLES = 100
 many = settings(max_examples=EXAMPLES, derandomize=True, phases=[Phase.generate], database=None)
-seeds = st.integers(0, 2**32 - 1)
+# hypothesis also tries numbers that it finds in the sources, which change with every module that is loaded
+seeds = st.integers(0, 2**32 - 1).map(lambda number: number ^ 0x5A5A5A5A)
 
 
 @pytest.fixture(autouse=True)

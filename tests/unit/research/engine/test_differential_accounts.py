@@ -19,7 +19,8 @@ from tests.unit.research.scenarios import daily, prepared
 pytestmark = pytest.mark.usefixtures("loop")
 
 few = settings(max_examples=25, derandomize=True, phases=[Phase.generate], database=None)
-seeds = st.integers(0, 2**32 - 1)
+# hypothesis also tries numbers that it finds in the sources, which change with every module that is loaded
+seeds = st.integers(0, 2**32 - 1).map(lambda number: number ^ 0x5A5A5A5A)
 LIMITS_ACTED = "Limits acted, of which the kernel keeps no record."
 
 
