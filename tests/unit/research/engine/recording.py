@@ -172,8 +172,8 @@ def write_aftermath(recording, cerebro, strategy):
 
 def _write_lines(recording, strategy):
     note = recording.note
-    if not len(strategy):
-        return  # it failed while its indicators were computed, and they are in no state
+    if not any(len(data) for data in strategy.datas):
+        return  # it failed while its indicators were computed, before the first bar: they are in no state
     for data in strategy.datas:
         note("in the end data", data, len(data), data.buflen(), data._minperiod)
         _write_arrays(recording, f"in the end lines of {data._name}", data)
@@ -181,8 +181,6 @@ def _write_lines(recording, strategy):
     _write_arrays(recording, "in the end lines of the strategy", strategy)
     for number, indicator in enumerate(_all_below(strategy)):
         label = f"in the end {_class_name(indicator)} {number}"
-        if indicator._minperiod > max(data.buflen() for data in strategy.datas):
-            continue  # it was taken out, because Backtrader cannot compute it, and is in no state
         note(label, len(indicator), indicator._minperiod)
         _write_arrays(recording, label, indicator)
     for observer in strategy._lineiterators[bt.LineIterator.ObsType]:
