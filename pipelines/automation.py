@@ -6,6 +6,8 @@ Belongs here: automation conditions and the sensors that evaluate them. Does not
 Raw bars have no condition: what to fetch and when is the schedules' decision.
 """
 
+from typing import Any
+
 import dagster as dg
 
 _INPUT_CHANGED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
@@ -22,10 +24,13 @@ FOLLOW_CHANGED_INPUTS = (_INPUT_CHANGED.since_last_handled() & ~_BUSY).with_labe
 
 _ACTIONS = dg.AssetSelection.assets("corporate_actions")
 
-FOLLOW_CHANGED_BARS = (
-    (_INPUT_CHANGED.ignore(_ACTIONS) | (_INPUT_CHANGED & ~dg.AutomationCondition.missing())).since_last_handled()
-    & ~_BUSY
-).with_label("bars have changed, or actions of bars that exist")
+_BARS_CHANGED: dg.AutomationCondition[Any] = (  # Dagster's own types do not go together
+    _INPUT_CHANGED.ignore(_ACTIONS) | (_INPUT_CHANGED & ~dg.AutomationCondition.missing())
+)
+
+FOLLOW_CHANGED_BARS = (_BARS_CHANGED.since_last_handled() & ~_BUSY).with_label(
+    "bars have changed, or actions of bars that exist"
+)
 """The same for clean bars. Corporate actions are of all resolutions: where a resolution has no bars of a symbol, a new
 action must not ask for clean bars that cannot be made."""
 

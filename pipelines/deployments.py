@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from research.experiment import Experiment
 
 _WARM_UP_SESSIONS = {Resolution.DAILY: 500, Resolution.HOURLY: 120, Resolution.MINUTE: 20, Resolution.SECONDS_5: 2}
-_FRESH = timedelta(days=35)
 _OPEN_SECONDS = 120.0
 
 
@@ -76,12 +75,12 @@ def switch_on(
     deployment = check_deployment(name or experiment.name)
     refuse_bad_warm_up(settings, experiment)
     account = _account(settings)
-    remarks = tuple(_remarks(settings, experiment))
+    remarks = _remarks(settings, experiment)
     if settings.trading_mode == "live":
         if confirm_live != account:
             raise SettingsError(f"confirm-live: live trading needs --confirm-live {account}, the account to trade.")
         if remarks:
-            raise SettingsError(f"{experiment.name}: it is not switched on for real money: {remarks[0]}")
+            raise SettingsError(f"{experiment.name}: it is not switched on for real money: {' '.join(remarks)}")
     switched = DeploymentSwitched(
         ts=datetime.now(UTC), enabled=True, experiment=experiment.name, mode=settings.trading_mode,
         experiment_yaml=text, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16], by=by,
@@ -108,17 +107,13 @@ def _refuse_second(ledger: Ledger, deployment: str, account: str) -> None:
             raise SettingsError(f"account: {account} is traded by {other} already; stop that first.")
 
 
-def _remarks(settings: Settings, experiment: "Experiment") -> Iterator[str]:
-    """Why one should think twice: no backtest of what is to be traded, or an old one."""
-    from research.result import latest_pages
+def _remarks(settings: Settings, experiment: "Experiment") -> tuple[str, ...]:
+    """Why one should think twice."""
+    from research.ranking import Ranking, load_ranking
+    from research.readiness import reasons_against
 
-    pages = [page for page in latest_pages(settings.results_dir) if page["specification"]["name"] == experiment.name]
-    if not pages:
-        yield f"{experiment.name} has no backtest; run `barloom backtest --experiment {experiment.name}`."
-    elif pages[0]["specification"] != experiment.specification():
-        yield f"the latest backtest of {experiment.name} is of another specification."
-    elif datetime.now(UTC) - datetime.fromisoformat(pages[0]["created_at"]) > _FRESH:
-        yield f"the latest backtest of {experiment.name} is older than {_FRESH.days} days."
+    ranking = load_ranking(settings.ranking_file) if settings.ranking_file else Ranking()
+    return reasons_against(experiment, settings.results_dir, ranking.gates, datetime.now(UTC))
 
 
 def refuse_bad_warm_up(settings: Settings, experiment: "Experiment") -> None:

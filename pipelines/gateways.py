@@ -29,7 +29,10 @@ class GatewayPlace(Protocol):
     ib_client_id: int
     ib_account: str | None
     ib_reset: str
-    trading_mode: str
+
+    @property
+    def trading_mode(self) -> str:
+        """Paper or live."""
 
 
 class Purpose(IntEnum):

@@ -4,6 +4,7 @@ Belongs here: names only, as Dagster has them (as text: `prefixes`). Does not be
 """
 
 from collections.abc import Iterable
+from typing import cast
 
 import dagster as dg
 
@@ -17,6 +18,9 @@ BACKTESTS = dg.AssetKey("backtest_results")
 STUDIES = dg.AssetKey("optimization_studies")
 WALK_FORWARD = dg.AssetKey("walk_forward")
 LEADERBOARD = dg.AssetKey("leaderboard")
+
+NO_VALUE = cast("dg.DagsterType", dg.Nothing)
+"""The type of assets that keep their values themselves; Dagster declares it as `None` and takes it as a type."""
 
 ERROR_FACT = "error"
 """Metadata of the observation that reports a failed partition: one sentence."""

@@ -15,7 +15,7 @@ from pipelines.assets import OWNERS
 from pipelines.automation import FOLLOW_CHANGED_INPUTS, FOLLOW_UPDATED_INPUTS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import BACKTESTS, LEADERBOARD, STUDIES, symbol_asset_key
+from pipelines.keys import BACKTESTS, LEADERBOARD, NO_VALUE, STUDIES, symbol_asset_key
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import experiment_partitions
 from pipelines.prefixes import PREFIXES
@@ -118,7 +118,7 @@ one whose own bars did not change is found unchanged by its id and costs nothing
     deps=EXPERIMENT_BARS,
     partitions_def=experiment_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
+    dagster_type=NO_VALUE,
     group_name="research",
     owners=OWNERS,
     kinds={"python", "json"},
@@ -199,7 +199,7 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
     description="The latest result of every experiment and the best trial of every study, ranked by Sharpe, "
     "consistency, drawdown control, trade frequency and capital efficiency, with the statistics of the studies.",
 )
-def leaderboard(research: dg.ResourceParam[ResearchResource]) -> dg.MaterializeResult:
+def leaderboard(research: dg.ResourceParam[ResearchResource]) -> dg.MaterializeResult[None]:
     """Rank what is in the results folder."""
     from research.leaderboard import build_leaderboard, write_leaderboard
 

@@ -467,11 +467,13 @@ def _progress_of(event: dg.DagsterEvent) -> Progress:
 
 def _facts(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
     """Plain values only; tables, plots and schemas are for the UI."""
-    plain = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
-    plain = (*plain, dg.PathMetadataValue, dg.JsonMetadataValue, dg.TimestampMetadataValue, dg.UrlMetadataValue)
-    return {_FACT_NAMES.get(name, name): value.value for name, value in metadata.items() if isinstance(value, plain)}
+    return {_FACT_NAMES.get(name, name): value.value for name, value in metadata.items() if isinstance(value, _PLAIN)}
 
 
+_PLAIN = (
+    dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue, dg.PathMetadataValue,
+    dg.JsonMetadataValue, dg.TimestampMetadataValue, dg.UrlMetadataValue,
+)  # fmt: skip
 _FACT_NAMES = {"dagster/partition_row_count": "rows", "dagster/row_count": "rows"}
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from pipelines.assets import OWNERS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import STUDIES, WALK_FORWARD
+from pipelines.keys import NO_VALUE, STUDIES, WALK_FORWARD
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import study_partitions
 from pipelines.research_assets import EXPERIMENT_BARS
@@ -137,7 +137,7 @@ def study_facts(carried: "CarriedStudy") -> dict[str, Any]:
     deps=EXPERIMENT_BARS,
     partitions_def=study_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
+    dagster_type=NO_VALUE,
     group_name="research",
     owners=OWNERS,
     kinds={"python", "optuna", "parquet"},
@@ -186,7 +186,7 @@ def optimization_studies(
     deps=[STUDIES],
     partitions_def=study_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
+    dagster_type=NO_VALUE,
     group_name="research",
     owners=OWNERS,
     kinds={"python", "parquet"},

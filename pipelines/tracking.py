@@ -6,7 +6,7 @@ tracked and how it is sent (`research.tracking`).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pipelines.settings import Settings, load_settings
 
@@ -89,5 +89,10 @@ def tracking_facts(tracked: "Tracked") -> dict[str, Any]:
     return {WAITS_FACT: f"waits in the outbox, `barloom mlflow sync` sends it ({reason})."}
 
 
-def _dagster_run(run_id: str) -> dict[str, str | None]:
+class _DagsterRun(TypedDict):
+    dagster_run_id: str | None
+    dagster_run_url: str | None
+
+
+def _dagster_run(run_id: str) -> _DagsterRun:
     return {"dagster_run_id": run_id or None, "dagster_run_url": f"{_DAGSTER_UI}/runs/{run_id}" if run_id else None}

@@ -41,7 +41,7 @@ def check(*, host: str | None = None, port: int | None = None, symbol: str | Non
     from broker.ib.session import Session
 
     wanted = session_settings(load_settings(), Purpose.CHECK, host=host, port=port)
-    advice = {
+    advice: dict[type[Exception], str] = {
         GatewayUnreachableError: _UNREACHABLE.format(port=wanted.port),
         GatewayNotReadyError: _NOT_READY,
         WrongAccountError: _WRONG_ACCOUNT,
@@ -89,7 +89,7 @@ def _refusals(queue: "SimpleQueue[Event]") -> list["Notice"]:
     from broker.ib.health import WARNINGS
     from broker.ib.messages import Notice
 
-    heard = []
+    heard: list[Notice] = []
     while True:
         try:
             event = queue.get_nowait()

@@ -9,11 +9,13 @@ from dagster._core.test_utils import create_run_for_test
 from broker.errors import GatewayUnreachableError, WrongAccountError
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
-from pipelines.deployments import give_command, open_ledger, switch_on
+from pipelines.deployments import Switched, give_command, open_ledger, switch_on
 from pipelines.errors import PipelineError, SettingsError
 from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, JOB, SESSION_TAG, defs, supervise_all
 from pipelines.settings import Settings
 from research.experiment import Experiment
+from research.result import backtests_folder, page_text
+from tests.integration.pipelines.real_login import REAL, RealLogin
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.errors import InvalidRequestError
 from warehouse.ledger.locks import AccountLock
@@ -111,6 +113,40 @@ def test_a_paper_account_is_not_switched_on_for_real_money(settings):
     live = settings.model_copy(update={"trading_mode": "live", "simulator_url": ""})
     with pytest.raises(WrongAccountError, match="DU1234567 is a paper account, but the mode is live"):
         on(live, confirm=ACCOUNT)
+
+
+@pytest.fixture
+def real(settings, gateway):
+    """Settings for real money, of a login that is one."""
+    with RealLogin(gateway.port) as login:
+        yield settings.model_copy(update={"trading_mode": "live", "simulator_url": "", "ib_port": login.port})
+
+
+@pytest.mark.parametrize("confirm", [None, ACCOUNT, "U9999999"])
+def test_real_money_needs_the_account_once_more(real, confirm):
+    with pytest.raises(SettingsError, match=f"needs --confirm-live {REAL}, the account to trade"):
+        on(real, confirm=confirm)
+
+
+def test_real_money_needs_a_backtest_that_speaks_for_it(real):
+    with pytest.raises(SettingsError, match="quick: it is not switched on for real money: quick has no backtest"):
+        on(real, confirm=REAL)
+    with open_ledger(real) as ledger:
+        assert ledger.deployments() == {}
+
+
+def test_with_all_of_that_real_money_is_traded(real):
+    page = {
+        "id": "0a", "name": "quick", "specification": experiment().specification(), "final_halt": "ACTIVE",
+        "created_at": datetime.now(UTC).isoformat(), "quality_override": None,
+        "metrics": {
+            "trades": 200, "sharpe_ratio": 1.2, "max_drawdown": -0.1, "win_rate": 0.5, "fees_to_gross_profit": 0.1,
+            "probabilistic_sharpe_ratio": 0.9,
+        },
+    }  # fmt: skip
+    backtests_folder(real.results_dir).mkdir(parents=True)
+    (backtests_folder(real.results_dir) / "0a.json").write_text(page_text(page))
+    assert on(real, confirm=REAL) == Switched("quick", REAL, ())
 
 
 def test_without_a_gateway_nothing_is_switched_on(settings):
