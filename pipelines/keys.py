@@ -18,6 +18,9 @@ STUDIES = dg.AssetKey("optimization_studies")
 WALK_FORWARD = dg.AssetKey("walk_forward")
 LEADERBOARD = dg.AssetKey("leaderboard")
 
+COMPUTING = "computing"
+"""The pool of everything that computes; its limit holds for runs. Trading is in no pool: it never waits for a place."""
+
 ERROR_FACT = "error"
 """Metadata of the observation that reports a failed partition: one sentence."""
 UNCHANGED_FACT = "unchanged"
