@@ -18,7 +18,7 @@ from pydantic import Field
 from pipelines.automation import FOLLOW_CHANGED_BARS, FOLLOW_CHANGED_INPUTS
 from pipelines.checks import check_results, quality_check_specs, rules_in_force, standing_errors
 from pipelines.fanout import Done, Events, Recipe, fan_out
-from pipelines.keys import NO_VALUE, symbol_asset_key
+from pipelines.keys import COMPUTING, NO_VALUE, symbol_asset_key
 from pipelines.metadata import column_schema, figures_table, records_table, sparkline
 from pipelines.partitions import symbol_of, symbol_partitions
 from pipelines.prefixes import PREFIXES
@@ -64,6 +64,7 @@ def _options(resolution: Resolution, name: str, schema: pa.Schema) -> dict[str, 
         "dagster_type": NO_VALUE,
         "group_name": f"{resolution.name.lower()}_bars",
         "owners": OWNERS,
+        "pool": COMPUTING,
         "kinds": {"parquet"},
         "tags": {"barloom/resolution": resolution.value},
         "code_version": _CODE_VERSION,

@@ -21,6 +21,8 @@ LEADERBOARD = dg.AssetKey("leaderboard")
 
 NO_VALUE = cast("dg.DagsterType", dg.Nothing)
 """The type of assets that keep their values themselves; Dagster declares it as `None` and takes it as a type."""
+COMPUTING = "computing"
+"""The pool of everything that computes; its limit holds for runs. Trading is in no pool: it never waits for a place."""
 
 ERROR_FACT = "error"
 """Metadata of the observation that reports a failed partition: one sentence."""

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from pipelines.keys import COMPUTING
 from pipelines.resources import ResearchResource, WarehouseResource
 
 
@@ -34,7 +35,11 @@ class EnginesConfig(dg.Config):
     experiment: str = Field(description="Name of an experiment: the stem of its YAML file.")
 
 
-@dg.op(out=dg.Out(Any), description="Replay the experiment on shortened histories and compare every decision.")
+@dg.op(
+    out=dg.Out(Any),
+    pool=COMPUTING,
+    description="Replay the experiment on shortened histories and compare every decision.",
+)
 def replay_shortened(
     context: dg.OpExecutionContext,
     config: LookaheadConfig,
@@ -62,7 +67,11 @@ def require_clean(report: Any) -> None:  # noqa: ANN401
         raise dg.Failure(f"Look-ahead at {len(report.findings)} cuts, first at {first.cut:%Y-%m-%d}: {first.detail}")
 
 
-@dg.op(out=dg.Out(Any), description="Run the recorded specification again and compare with what is recorded.")
+@dg.op(
+    out=dg.Out(Any),
+    pool=COMPUTING,
+    description="Run the recorded specification again and compare with what is recorded.",
+)
 def run_again(
     context: dg.OpExecutionContext,
     config: ReproduceConfig,
@@ -93,7 +102,11 @@ def require_identical(differences: Any) -> None:  # noqa: ANN401
         raise dg.Failure(f"{len(differences)} differences, first {first.what}: {first.recorded} was, {first.now} is.")
 
 
-@dg.op(out=dg.Out(Any), description="Run the experiment on every engine and compare with Backtrader's own loop.")
+@dg.op(
+    out=dg.Out(Any),
+    pool=COMPUTING,
+    description="Run the experiment on every engine and compare with Backtrader's own loop.",
+)
 def run_engines(
     context: dg.OpExecutionContext,
     config: EnginesConfig,

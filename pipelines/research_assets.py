@@ -15,7 +15,7 @@ from pipelines.assets import OWNERS
 from pipelines.automation import FOLLOW_CHANGED_INPUTS, FOLLOW_UPDATED_INPUTS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import BACKTESTS, LEADERBOARD, NO_VALUE, STUDIES, symbol_asset_key
+from pipelines.keys import BACKTESTS, COMPUTING, LEADERBOARD, NO_VALUE, STUDIES, symbol_asset_key
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import experiment_partitions
 from pipelines.prefixes import PREFIXES
@@ -115,6 +115,7 @@ one whose own bars did not change is found unchanged by its id and costs nothing
 
 @dg.asset(
     key=BACKTESTS,
+    pool=COMPUTING,
     deps=EXPERIMENT_BARS,
     partitions_def=experiment_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -190,6 +191,7 @@ def result_facts(result: "BacktestResult", results: Path) -> dict[str, Any]:
 
 @dg.asset(
     key=LEADERBOARD,
+    pool=COMPUTING,
     deps=[BACKTESTS, STUDIES],
     group_name="research",
     owners=OWNERS,

@@ -16,7 +16,7 @@ from pydantic import Field
 from pipelines.assets import OWNERS
 from pipelines.errors import PipelineError
 from pipelines.fanout import Done, Events, fan_out
-from pipelines.keys import NO_VALUE, STUDIES, WALK_FORWARD
+from pipelines.keys import COMPUTING, NO_VALUE, STUDIES, WALK_FORWARD
 from pipelines.metadata import figures_table, file_link, records_table, sparkline
 from pipelines.partitions import study_partitions
 from pipelines.research_assets import EXPERIMENT_BARS
@@ -134,6 +134,7 @@ def study_facts(carried: "CarriedStudy") -> dict[str, Any]:
 
 @dg.asset(
     key=STUDIES,
+    pool=COMPUTING,
     deps=EXPERIMENT_BARS,
     partitions_def=study_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -183,6 +184,7 @@ def optimization_studies(
 
 @dg.asset(
     key=WALK_FORWARD,
+    pool=COMPUTING,
     deps=[STUDIES],
     partitions_def=study_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),

@@ -13,18 +13,31 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from broker.simulator.background import BackgroundGateway
+from broker.simulator.settings import ClockMode, SimulatorSettings
+from tests.unit.broker.simulator.recordings import minutes
+from warehouse.store import Warehouse
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-BARLOOM = ("code", "webserver", "daemon")
+BARLOOM = ("code", "live", "webserver", "daemon")
 PASSWORD = "kept-out-of-logs"  # noqa: S105 (of a server that lives as long as this test)
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container; here it is replaced)
 _SECONDS = 300
+QUICK = """strategy: strategies.sma_crossover.SMACrossover
+params: {sma_short: 2, sma_long: 3}
+symbols: [AAPL]
+start: 2024-01-02
+end: 2024-01-05
+resolution: 1m
+"""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("services")]
 
@@ -32,7 +45,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("services")]
 def test_only_the_ui_is_published_and_only_on_loopback() -> None:
     published = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
 
-    assert published == {"postgres": [], "code": [], "webserver": ["127.0.0.1:3000:3000"], "daemon": []}
+    assert published == {"postgres": [], "code": [], "live": [], "webserver": ["127.0.0.1:3000:3000"], "daemon": []}
 
 
 def test_no_password_is_written_down() -> None:
@@ -76,11 +89,31 @@ def test_a_run_started_through_the_services_is_done_and_kept_in_postgresql(servi
     assert PASSWORD not in services.output()
 
 
+def test_a_session_is_traded_through_the_services_with_its_ledger_in_postgresql(services: "Services") -> None:
+    (services.folder / "experiments" / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    services.gateway.command("step", bars=30)
+    begun = services.barloom("live", "start", "quick")
+    assert begun.returncode == 0, begun.stderr
+    beat = "select status from ledger.heartbeats where deployment = 'quick' and component = 'trader'"
+    _until("the session", lambda: services.rows(beat).startswith("READY"))
+    status = json.loads(services.barloom("live", "status", "--json").stdout)[0]
+    assert (status["health"], status["account"]) == ("ok", "DU1234567, paper")
+
+    assert services.barloom("live", "stop", "quick").returncode == 0
+
+    ended = "select count(*) from runs where pipeline_name = 'live_trading' and status = 'SUCCESS'"
+    _until("the run's end", lambda: services.rows(ended) == "1")
+    assert PASSWORD not in services.output()
+
+
 class Services:
     """What a user of the services can do: ask the UI's API, look into the folder and the database."""
 
-    def __init__(self, folder: Path, port: int, postgres: "Postgres") -> None:
-        self.folder, self._port, self._postgres = folder, port, postgres
+    def __init__(
+        self, folder: Path, port: int, postgres: "Postgres", environment: dict[str, str], gateway: BackgroundGateway
+    ) -> None:
+        self.folder, self._port, self._postgres, self._environment = folder, port, postgres, environment
+        self.gateway = gateway
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         request = urllib.request.Request(
@@ -104,6 +137,13 @@ class Services:
 
     def rows(self, sql: str) -> str:
         return self._postgres.query(sql)
+
+    def barloom(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command as `docker compose exec live barloom ...` runs it."""
+        return subprocess.run(
+            [Path(sys.executable).with_name("barloom"), *words], cwd=self.folder, env=self._environment,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
 
     def output(self) -> str:
         return "".join(path.read_text(encoding="utf-8") for path in self.folder.glob("*.log"))
@@ -153,7 +193,7 @@ class Postgres:
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     folder = tmp_path_factory.mktemp("services")
-    shutil.copytree(ROOT / "docker", folder / "docker")
+    shutil.copy(ROOT / "docker" / "workspace.yaml", folder)
     shutil.copytree(ROOT / "experiments", folder / "experiments")
     (folder / "home").mkdir()
     shutil.copy(ROOT / "docker" / "dagster.yaml", folder / "home" / "dagster.yaml")
@@ -161,13 +201,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         # not among pytest's folders, into which the database's own user cannot look
         postgres = Postgres(Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))))
         stack.callback(_stop, postgres.process)
-        ports = {"4000": str(_free_port()), "3000": str(_free_port())}
-        environment = _environment(folder, postgres.port, ports["4000"])
+        ports = {port: str(_free_port()) for port in ("4000", "4010", "3000")}
+        gateway = stack.enter_context(_gateway(tmp_path_factory.mktemp("recorded")))
+        environment = _environment(folder, postgres.port, ports, gateway)
         for name in BARLOOM:
             _run_service(stack, name, folder, ports, environment)
-            if name == "code":
+            if name == "live":
                 _until("code", lambda: _listens(int(ports["4000"])))
-        services = Services(folder, int(ports["3000"]), postgres)
+                _until("live", lambda: _listens(int(ports["4010"])))
+        services = Services(folder, int(ports["3000"]), postgres, environment, gateway)
         _until("webserver", lambda: _listens(int(ports["3000"])))
         yield services
 
@@ -182,7 +224,14 @@ def _run_service(stack: ExitStack, name: str, folder: Path, ports: dict[str, str
     stack.callback(_stop, process)
 
 
-def _environment(folder: Path, postgres_port: int, code_port: str) -> dict[str, str]:
+def _gateway(folder: Path) -> BackgroundGateway:
+    """A simulated gateway, half an hour into a session."""
+    minutes(folder, "AAPL")
+    settings = SimulatorSettings(port=0, control_port=0, clock=ClockMode.STEPPED, start=date(2024, 1, 8))
+    return BackgroundGateway(settings, Warehouse(folder))
+
+
+def _environment(folder: Path, postgres_port: int, ports: dict[str, str], gateway: BackgroundGateway) -> dict[str, str]:
     """The service's own environment, with this machine's places in the place of the containers'."""
     here = {
         "DAGSTER_HOME": str(folder / "home"),
@@ -191,12 +240,20 @@ def _environment(folder: Path, postgres_port: int, code_port: str) -> dict[str, 
         "DAGSTER_POSTGRES_PORT": str(postgres_port),
         "DAGSTER_POSTGRES_PASSWORD": PASSWORD,
         "DAGSTER_CODE_HOST": "127.0.0.1",
-        "DAGSTER_CODE_PORT": code_port,
+        "DAGSTER_CODE_PORT": ports["4000"],
+        "DAGSTER_LIVE_HOST": "127.0.0.1",
+        "DAGSTER_LIVE_PORT": ports["4010"],
+        "BARLOOM_LEDGER_URL": f"postgresql://dagster@127.0.0.1:{postgres_port}/dagster",
+        "PGPASSWORD": PASSWORD,
+        "BARLOOM_IB_HOST": "127.0.0.1",
     }
     given = COMPOSE["services"]["code"]["environment"]
-    assert set(here) | {"HOME"} == set(given)
+    assert set(here) | {"HOME"} == {name for name, value in given.items() if value is not None}
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {**inherited, **here, "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    simulated = {
+        "BARLOOM_IB_PORT": str(gateway.port), "BARLOOM_SIMULATOR_URL": f"http://127.0.0.1:{gateway.control_port}"
+    }  # fmt: skip
+    return {**inherited, **here, **simulated, "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
