@@ -46,7 +46,7 @@ class PageSize:
 
 PAGE_SIZES: Final[Mapping[Resolution, PageSize]] = {
     Resolution.DAILY: PageSize("1 day", 245, "session"),  # a year at most
-    Resolution.HOURLY: PageSize("1 hour", 18, "clock_open"),  # a month at most
+    Resolution.HOURLY: PageSize("1 hour", 16, "clock_open"),  # a month at most
     Resolution.MINUTE: PageSize("1 min", 1, "open"),  # a day at most
 }
 """IB's table of longest durations, in sessions: as many as lie within it even where an exchange was closed for days."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.ib.contracts import ContractBook
-from broker.ib.history import IBSource, duration_text, plan_pages
+from broker.ib.history import PAGE_SIZES, IBSource, duration_text, plan_pages
 from broker.ib.messages import Bar
 from broker.ib.pacing import Pacer
 from tests.unit.broker.ib.test_contracts import Gateway, details
@@ -34,6 +34,13 @@ def test_pages_cover_every_session_newest_first_and_none_is_too_long(start, leng
     assert all(high - low < LONGEST[resolution] for low, high in pages)
     shared = 1 if resolution is DAILY else 0  # a dividend on the first session of a page must show in it
     assert all(len(a & b) == shared for a, b in itertools.pairwise(covered))
+
+
+@pytest.mark.parametrize("resolution", LONGEST)
+def test_no_page_is_too_long_wherever_the_exchange_was_closed(resolution):
+    sessions, size = CALENDAR.sessions(date(1990, 1, 1), date(2025, 12, 31)), PAGE_SIZES[resolution].sessions
+    pages = zip(sessions, sessions[size - 1 :], strict=False)
+    assert max(high - low for low, high in pages) < LONGEST[resolution]
 
 
 @pytest.mark.parametrize(
