@@ -33,6 +33,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *part[PARTS];
     PyObject *broker_own, *cerebro_own; /* borrowed: their attributes, where nothing but a dictionary keeps these two */
+    PyObject *own_times;                /* borrowed: the array that ADD_TIME appends to, NULL where it is no array */
 } Loop;
 
 /* The dictionary that keeps an attribute of an object, if a class has no say in it; borrowed, NULL without an error. */
@@ -92,6 +93,8 @@ loop_init(Loop *self, PyObject *args, PyObject *keywords)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
     self->broker_own = kept_plainly(given[BROKER], name_stale);
     self->cerebro_own = kept_plainly(given[CEREBRO], name_event_stop);
+    PyObject *times = PyCFunction_Check(given[ADD_TIME]) ? PyCFunction_GET_SELF(given[ADD_TIME]) : NULL;
+    self->own_times = times != NULL && Py_IS_TYPE(times, array_type) ? times : NULL;
     return 0;
 }
 
@@ -130,7 +133,11 @@ begin_bar(Loop *self, Py_ssize_t step, PyObject *number)
 static int
 add_time(Loop *self, Py_ssize_t step)
 {
-    PyObject *time = PySequence_GetItem(self->part[TIMES], step);
+    PyObject *times = self->part[TIMES];
+    if (self->own_times != NULL && is_doubles(times) && step < Py_SIZE(times) &&
+        append_double(self->own_times, doubles_of(times)[step]))
+        return 0;
+    PyObject *time = PySequence_GetItem(times, step);
     if (time == NULL)
         return -1;
     PyObject *done = PyObject_CallOneArg(self->part[ADD_TIME], time);

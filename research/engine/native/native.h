@@ -106,7 +106,46 @@ clock_set(PyObject *clock, PyObject *bar)
     return PyList_SetItem(clock, 0, Py_NewRef(bar));
 }
 
+/* array.array as CPython lays it out in every version that the project runs on. Reading a value through the API costs
+ * three calls, appending one a parser of arguments; `doubles_descr` stays NULL where the layout is another. */
+typedef struct {
+    PyObject_VAR_HEAD
+    char *items;
+    Py_ssize_t allocated;
+    const void *descr; /* of the kind of its values */
+    PyObject *weak_references;
+    Py_ssize_t exports;
+} Array;
+
+extern const void *doubles_descr; /* of array.array('d') */
+
+static inline int
+is_doubles(PyObject *values)
+{
+    return Py_IS_TYPE(values, array_type) && ((Array *)values)->descr == doubles_descr;
+}
+
+static inline double *
+doubles_of(PyObject *values)
+{
+    return (double *)((Array *)values)->items;
+}
+
+/* Append where there is room and nobody holds the memory; 0 where `array.append` has to do it. */
+static inline int
+append_double(PyObject *values, double value)
+{
+    Array *array = (Array *)values;
+    Py_ssize_t size = Py_SIZE(array);
+    if (!is_doubles(values) || size >= array->allocated || array->exports)
+        return 0;
+    doubles_of(values)[size] = value;
+    Py_SET_SIZE(array, size + 1);
+    return 1;
+}
+
 PyTypeObject *type_of(const char *module, const char *name);
+int add_arrays(void);
 int add_reads(PyObject *module);
 int add_loop(PyObject *module);
 int add_orders(PyObject *module);

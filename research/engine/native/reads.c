@@ -33,8 +33,12 @@ item(PyObject *self, PyObject *ago, PyObject *name)
     if (PyLong_CheckExact(ago) && Py_IS_TYPE(values, array_type)) {
         int beyond = 0;
         long long back = PyLong_AsLongLongAndOverflow(ago, &beyond);
-        if (!beyond && back < PY_SSIZE_T_MAX / 2 && back > -PY_SSIZE_T_MAX / 2)
-            return PySequence_GetItem(values, now + (Py_ssize_t)back);
+        if (!beyond && back < PY_SSIZE_T_MAX / 2 && back > -PY_SSIZE_T_MAX / 2) {
+            Py_ssize_t at = now + (Py_ssize_t)back;
+            if (is_doubles(values) && at >= 0 && at < Py_SIZE(values))
+                return PyFloat_FromDouble(doubles_of(values)[at]);
+            return PySequence_GetItem(values, at);
+        }
     }
     return item_of_anything(values, clock, ago);
 }
