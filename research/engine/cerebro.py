@@ -25,6 +25,7 @@ from backtrader.lineseries import LineSeries
 from research.engine.broker import FastBroker, is_own_way
 from research.engine.eligibility import ineligible
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.looking import looks_of
 from research.engine.making import Made, quickly
 from research.engine.matching import MatchingBroker
 from research.engine.native import compiled
@@ -425,11 +426,13 @@ class _Run:
         strategy, broker, schedule = self._strategy, self._broker, self._schedule
         moves = () if schedule.bars is None else zip(self._early, self._late, schedule.bars, strict=True)
         plain = getattr(type(broker), "get_notification", None) is MatchingBroker.get_notification
+        known = looks_of(strategy.next)
         loop = native.Loop(
             run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
             following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
             due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
             settle=self._settle, own_broker=is_own_way(broker), tell=self.tell if self._news.of_changes else None,
+            looks=None if known is None else native.Looks(*known),
         )  # fmt: skip
         return int(loop.bars(first, count))
 

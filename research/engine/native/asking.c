@@ -48,10 +48,16 @@ find_quickly(PyObject *Py_UNUSED(module), PyObject *type)
     Py_RETURN_NONE;
 }
 
+int
+finds_quickly(PyTypeObject *type)
+{
+    return type->tp_getattro == find_attribute;
+}
+
 /* ---------------------------------------------------------------- the position */
 
 /* The attributes of the run's broker, if a strategy's broker still is that one; borrowed, NULL without an error. */
-static PyObject *
+PyObject *
 broker_of_run(PyObject *own)
 {
     PyObject *broker = PyDict_GetItemWithError(own, name_broker);
@@ -62,7 +68,7 @@ broker_of_run(PyObject *own)
 }
 
 /* The first feed of a strategy; borrowed, NULL without an error. */
-static PyObject *
+PyObject *
 first_feed(PyObject *own)
 {
     PyObject *datas = PyDict_GetItemWithError(own, name_datas);
@@ -335,7 +341,8 @@ add_asking(PyObject *module)
     if (!buy_type || !sell_type || !session_end || !zero || !wanted_names || !sizing_names || find_methods())
         return -1;
     PyObject *type = PyType_FromSpec(&asks_spec);
-    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) || PyModule_AddFunctions(module, functions);
+    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) || PyModule_AddFunctions(module, functions) ||
+                 add_looks(module, type);
     Py_XDECREF(type);
     return failed ? -1 : 0;
 }

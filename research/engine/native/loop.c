@@ -26,6 +26,7 @@ enum part {
     SETTLE,    /* called before the broker works again: what it was left out of */
     OWN_BROKER,/* whether the broker works in the ways of FastBroker */
     TELL,      /* how others than the strategy are told of orders; None where there are none */
+    LOOKS,     /* what `next` only looks at; None where that is not known */
     PARTS
 };
 
@@ -80,14 +81,14 @@ static int
 loop_init(Loop *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"run",   "cerebro", "broker",   "strategy", "own",  "following", "times", "bar",
-                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker", "tell", NULL};
+                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker", "tell", "looks", NULL};
     PyObject *given[PARTS];
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
+            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
             &given[STRATEGY], &PyDict_Type, &given[OWN], &given[FOLLOWING], &given[TIMES], &PyList_Type, &given[BAR],
             &PyList_Type, &given[NOW], &given[ADD_TIME], &PyList_Type, &given[DUE], &PyTuple_Type, &given[WORK],
             &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE],
-            &given[OWN_BROKER], &given[TELL]))
+            &given[OWN_BROKER], &given[TELL], &given[LOOKS]))
         return -1;
     for (int number = 0; number < PARTS; number++)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
@@ -163,6 +164,8 @@ call_next(Loop *self)
     if (replaced < 0)
         return -1;
     PyObject *following = self->part[FOLLOWING], *done;
+    if (!replaced && self->part[LOOKS] != Py_None && only_looks(self->part[LOOKS], following, self->part[STRATEGY]))
+        return 0;
     if (replaced)
         done = PyObject_CallMethodNoArgs(self->part[STRATEGY], name_next);
     else if (PyMethod_Check(following))

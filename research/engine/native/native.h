@@ -146,6 +146,14 @@ append_double(PyObject *values, double value)
 
 PyTypeObject *type_of(const char *module, const char *name);
 int add_arrays(void);
+PyObject *values_of(PyTypeObject *type); /* reads.c */
+int counts_bars(PyTypeObject *type);     /* reads.c */
+int tells_held(PyTypeObject *type);      /* reads.c */
+int finds_quickly(PyTypeObject *type);   /* asking.c */
+PyObject *broker_of_run(PyObject *own);  /* asking.c */
+PyObject *first_feed(PyObject *own);     /* asking.c */
+int only_looks(PyObject *looks, PyObject *method, PyObject *strategy); /* looks.c */
+int add_looks(PyObject *module, PyObject *asking);
 int add_reads(PyObject *module);
 int add_loop(PyObject *module);
 int add_orders(PyObject *module);

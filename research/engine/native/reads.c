@@ -78,6 +78,32 @@ is_held(PyObject *self)
     return PyObject_IsTrue(size);
 }
 
+/* Where objects of a type keep the values that they are read from; borrowed, NULL for a type that is read otherwise. */
+PyObject *
+values_of(PyTypeObject *type)
+{
+    PyMappingMethods *mapping = type->tp_as_mapping;
+    if (mapping == NULL)
+        return NULL;
+    if (mapping->mp_subscript == line_item)
+        return name_array;
+    return mapping->mp_subscript == series_item ? name_first_values : NULL;
+}
+
+/* Whether the length of a type's objects is that of its clock. */
+int
+counts_bars(PyTypeObject *type)
+{
+    return type->tp_as_mapping != NULL && type->tp_as_mapping->mp_length == length;
+}
+
+/* Whether an object of a type is true while it holds anything. */
+int
+tells_held(PyTypeObject *type)
+{
+    return type->tp_as_number != NULL && type->tp_as_number->nb_bool == is_held;
+}
+
 #define READS_TYPE(made, text, doc, ...)                                                                               \
     static PyType_Slot made##_slots[] = {{Py_tp_doc, doc}, __VA_ARGS__, {0, NULL}};                                    \
     static PyType_Spec made##_spec = {                                                                                 \
