@@ -1,12 +1,12 @@
 /* Following what a strategy's `next` only looks at.
  *
- * Belongs here: the steps of research/engine/looking.py, on values of types that run no code of anybody's when they are
- * read. Does not belong here: anything that changes something: there the function itself begins, from its beginning.
+ * Belongs here: the steps of research/engine/looking.py. Does not belong here: reading the values (see looked_up.c),
+ * anything that changes something: there the function itself begins, from its beginning.
  *
  * Nothing can change while a program is followed, so values are borrowed from the objects that hold them.
  */
 
-#include "orders.h"
+#include "looks.h"
 
 enum { MOST = 24, PATIENCE = 100, LONGEST = 20000 };
 
@@ -16,34 +16,22 @@ enum step {
     IF_FALSE_OR_POP, IF_TRUE_OR_POP, RETURN, STEPS
 };
 
-static const char *const step_names[STEPS] = {
-    "act", "variable", "store", "constant", "global", "attribute", "method", "item", "compare", "is", "not", "negative",
-    "+", "-", "*", "/", "pop", "copy", "swap", "call", "iterate", "each", "each_kept", "jump", "if_false", "if_true",
-    "if_none", "if_not_none", "if_false_or_pop", "if_true_or_pop", "return"};
-
-/* A value at hand; borrowed. A number that was computed has no object. */
-typedef struct {
-    PyObject *thing;
-    Number number; /* of a number; of an iteration, the place in the list */
-    enum { VALUE, ITERATION, GETPOSITION } role;
-} Value;
-
-/* What an attribute of a type's objects is. */
-enum kind { UNKNOWN, OWN, OWN_OR_CLASS, POSITION_OF, GETPOSITION_OF };
+/* The name of a step, and how many values it needs. */
+static const struct {
+    const char *name;
+    int needs;
+} of_steps[STEPS] = {
+    {"act", 0}, {"variable", 0}, {"store", 1}, {"constant", 0}, {"global", 0}, {"attribute", 1}, {"method", 1},
+    {"item", 2}, {"compare", 2}, {"is", 2}, {"not", 1}, {"negative", 1}, {"+", 2}, {"-", 2}, {"*", 2}, {"/", 2},
+    {"pop", 1}, {"copy", 1}, {"swap", 1}, {"call", 1}, {"iterate", 1}, {"each", 1}, {"each_kept", 1}, {"jump", 0},
+    {"if_false", 1}, {"if_true", 1}, {"if_none", 1}, {"if_not_none", 1}, {"if_false_or_pop", 1},
+    {"if_true_or_pop", 1}, {"return", 0}};
 
 typedef struct {
     enum step step;
     Py_ssize_t place; /* the number that it was given */
     PyObject *thing;  /* the object that it was given; owned */
-    Value constant;
-    /* what was found the last time, while types and dictionaries are the same */
-    PyTypeObject *type;
-    unsigned int type_version;
-    enum kind kind;
-    PyObject *of_class;
-    int is_known;
-    uint64_t seen[3]; /* states of dictionaries */
-    PyObject *found[3];
+    Memory memory;
 } Step;
 
 typedef struct {
@@ -53,293 +41,154 @@ typedef struct {
     Step *steps;
 } Looks;
 
+/* One value is two entries: copied as one it would have to wait for both to reach memory. */
 typedef struct {
-    PyObject *globals, *builtins;
-    Value variables[MOST], stack[MOST + 2];
+    PyObject *things[MOST + 2];
+    double numbers[MOST + 2];
+} Values;
+
+typedef struct {
+    PyObject *strategy, *function;
+    Values variables, stack;
+    PyObject *lists[MOST + 2]; /* of loops, by their place on the stack */
     Py_ssize_t depth, at;
 } Following;
 
-static PyObject *position_of, *getposition_of, *builtin_len;
+static PyObject *builtin_len;
 
-/* Python 3.11 gives every state of a dictionary a number; later ones do not, and everything is looked up anew. */
-#if PY_VERSION_HEX < 0x030C0000
-#define VERSION(dict) (((PyDictObject *)(dict))->ma_version_tag)
-#else
-#define VERSION(dict) ((uint64_t)0)
-#endif
+/* ---------------------------------------------------------------- values at hand */
 
-static PyObject *
-own_of(PyObject *thing)
+static inline Value
+value_at(Values *values, Py_ssize_t place)
 {
-    PyObject **own = _PyObject_GetDictPtr(thing);
-    return own == NULL ? NULL : *own;
+    return (Value){values->things[place], values->numbers[place]};
 }
 
-static PyObject *
-found_in(PyObject *own, PyObject *name)
+static inline void
+set_value(Values *values, Py_ssize_t place, Value value)
 {
-    return own == NULL ? NULL : PyDict_GetItemWithError(own, name);
+    values->things[place] = value.thing;
+    values->numbers[place] = value.number;
 }
 
-/* ---------------------------------------------------------------- attributes */
-
-static enum kind
-kind_of(PyObject *of_class)
+static inline Value
+top(Following *following, Py_ssize_t below)
 {
-    if (of_class == NULL)
-        return OWN;
-    if (of_class == position_of)
-        return POSITION_OF;
-    if (of_class == getposition_of)
-        return GETPOSITION_OF;
-    if (Py_TYPE(of_class)->tp_descr_get == NULL)
-        return Py_TYPE(of_class)->tp_descr_set == NULL ? OWN_OR_CLASS : UNKNOWN;
-    return Py_TYPE(of_class)->tp_descr_set == NULL ? OWN : UNKNOWN;
+    return value_at(&following->stack, following->depth - 1 - below);
 }
 
-/* What the attribute is for objects of a type: looked up again when the type was changed. */
-static enum kind
-look_up(Step *step, PyTypeObject *type)
+/* Put a value in the place of the topmost ones; 0 where it is nothing. */
+static inline int
+replace(Following *following, Py_ssize_t count, Value value)
 {
-    if (step->type == type && step->type_version != 0 && step->type_version == type->tp_version_tag)
-        return step->kind;
-    if (type->tp_getattro != PyObject_GenericGetAttr && !finds_quickly(type))
-        return UNKNOWN;
-    step->of_class = _PyType_Lookup(type, step->thing);
-    step->kind = kind_of(step->of_class);
-    step->type = type;
-    step->type_version = type->tp_version_tag;
-    step->is_known = 0;
-    return step->kind;
+    following->depth += 1 - count;
+    set_value(&following->stack, following->depth - 1, value);
+    return value.thing != NOTHING_MARK;
 }
 
-/* The position of a feed that an earlier look has made; NULL where there is none. */
-static PyObject *
-position_in(PyObject *broker, PyObject *data)
+/* Whether a value may be moved about. */
+static inline int
+is_plain(Value value)
 {
-    PyObject *positions = found_in(broker, name_positions);
-    return positions == NULL || data == NULL || !PyDict_Check(positions) ? NULL : found_in(positions, data);
-}
-
-/* `self.position`, found again while neither the strategy nor the broker nor its positions are others. */
-static PyObject *
-position(Step *step, PyObject *own)
-{
-    PyObject *broker = broker_of_run(own), *data = first_feed(own), *positions;
-    if (broker == NULL || data == NULL)
-        return NULL;
-    if (step->is_known && step->seen[0] == VERSION(own) && step->seen[1] == VERSION(broker) &&
-        step->found[1] == data && step->seen[2] == VERSION(step->found[2]))
-        return step->found[0];
-    PyObject *held = position_in(broker, data);
-    positions = found_in(broker, name_positions);
-    step->is_known = held != NULL && VERSION(own) != 0;
-    if (step->is_known) {
-        step->seen[0] = VERSION(own);
-        step->seen[1] = VERSION(broker);
-        step->seen[2] = VERSION(positions);
-        step->found[0] = held;
-        step->found[1] = data;
-        step->found[2] = positions;
-    }
-    return held;
-}
-
-/* An attribute that an object keeps itself, or its class plainly; NULL where it has none or it is no plain one. */
-static PyObject *
-plain_attribute(Step *step, PyObject *own, enum kind kind)
-{
-    if (own != NULL && step->is_known && step->seen[0] == VERSION(own))
-        return step->found[0];
-    PyObject *found = found_in(own, step->thing);
-    if (found == NULL && kind == OWN_OR_CLASS)
-        found = step->of_class;
-    step->is_known = own != NULL && found != NULL && VERSION(own) != 0;
-    if (step->is_known) {
-        step->seen[0] = VERSION(own);
-        step->found[0] = found;
-    }
-    return found;
-}
-
-static PyObject *
-attribute_at(Step *step, PyObject *thing)
-{
-    enum kind kind = look_up(step, Py_TYPE(thing));
-    if (kind == UNKNOWN || kind == GETPOSITION_OF)
-        return NULL;
-    PyObject *own = own_of(thing);
-    return kind == POSITION_OF ? (own == NULL ? NULL : position(step, own)) : plain_attribute(step, own, kind);
-}
-
-/* ---------------------------------------------------------------- values */
-
-static Value
-of_thing(PyObject *thing)
-{
-    return (Value){thing, number_of(thing), VALUE};
-}
-
-static Value
-of_number(Number number)
-{
-    return (Value){NULL, number, VALUE};
-}
-
-static int
-is_number(Value *value)
-{
-    return value->role == VALUE && value->number.kind != STRANGE;
-}
-
-/* Whether a value is true; -1 where only Python can say. */
-static int
-truth(Value *value)
-{
-    PyObject *thing = value->thing;
-    if (value->role != VALUE)
-        return -1;
-    if (is_number(value))
-        return !is_zero(value->number);
-    if (thing == Py_None || thing == Py_False)
-        return 0;
-    if (thing == Py_True)
-        return 1;
-    if (tells_held(Py_TYPE(thing))) {
-        Number size = number_of(found_in(own_of(thing), name_size));
-        return size.kind == STRANGE ? -1 : !is_zero(size);
-    }
-    if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
-        return Py_SIZE(thing) != 0;
-    if (PyDict_CheckExact(thing))
-        return PyDict_GET_SIZE(thing) != 0;
-    if (is_plain_order(thing))
-        return 1;
-    return -1;
-}
-
-/* A value of a line, feed or indicator that follows a clock; 0 where only Python can say. */
-static int
-value_of_line(Step *step, PyObject *line, PyObject *name, long long back, Value *found)
-{
-    PyObject *own = own_of(line);
-    if (own == NULL)
-        return 0;
-    if (!step->is_known || step->seen[0] != VERSION(own)) {
-        step->found[0] = found_in(own, name_clock_now);
-        step->found[1] = found_in(own, name);
-        step->seen[0] = VERSION(own);
-        step->is_known = VERSION(own) != 0;
-    }
-    PyObject *clock = step->found[0], *values = step->found[1];
-    if (clock == NULL || values == NULL || !is_doubles(values) || !PyList_CheckExact(clock) || !PyList_GET_SIZE(clock)) {
-        step->is_known = 0;
-        return 0;
-    }
-    Number now = number_of(PyList_GET_ITEM(clock, 0));
-    Number at = now.kind == WHOLE ? sum(now, whole(back)) : strange();
-    if (at.kind != WHOLE || at.whole < 0 || at.whole >= Py_SIZE(values))
-        return 0;
-    *found = of_number(floating(doubles_of(values)[at.whole]));
-    return 1;
-}
-
-/* The value under a key that tells what it is by being it, or by being a string; NULL where only Python can say. */
-static PyObject *
-under_key(PyObject *dict, PyObject *key)
-{
-    int plain = key != NULL && (Py_TYPE(key)->tp_hash == PyBaseObject_Type.tp_hash || PyUnicode_CheckExact(key));
-    return plain ? PyDict_GetItemWithError(dict, key) : NULL;
-}
-
-/* `container[key]`; 0 where only Python can say. */
-static int
-item_at(Step *step, Value *container, Value *key, Value *found)
-{
-    PyObject *thing = container->thing, *name, *item = NULL;
-    if (thing == NULL || container->role != VALUE || key->role != VALUE)
-        return 0;
-    int whole_key = key->number.kind == WHOLE;
-    if (whole_key && (name = values_of(Py_TYPE(thing))) != NULL)
-        return value_of_line(step, thing, name, key->number.whole, found);
-    if (PyDict_CheckExact(thing)) {
-        item = under_key(thing, key->thing);
-    } else if (whole_key && (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))) {
-        long long at = key->number.whole + (key->number.whole < 0 ? Py_SIZE(thing) : 0);
-        if (at >= 0 && at < Py_SIZE(thing))
-            item = PySequence_Fast_GET_ITEM(thing, at);
-    }
-    if (item == NULL)
-        return 0;
-    *found = of_thing(item);
-    return 1;
-}
-
-/* Whether numbers compare so, or things that are equal only to themselves; -1 where only Python can say. */
-static int
-compared(Value *a, Value *b, Py_ssize_t how)
-{
-    double left = a->number.value, right = b->number.value;
-    if (is_number(a) && is_number(b)) {
-        switch (how) {
-        case Py_LT: return left < right;
-        case Py_LE: return left <= right;
-        case Py_EQ: return left == right;
-        case Py_NE: return left != right;
-        case Py_GT: return left > right;
-        case Py_GE: return left >= right;
-        }
-    }
-    return -1;
-}
-
-static Number
-calculated(enum step step, Number a, Number b)
-{
-    switch (step) {
-    case ADD: return sum(a, b);
-    case SUBTRACT: return difference(a, b);
-    case MULTIPLY: return product(a, b);
-    default: return quotient(a, b);
-    }
-}
-
-/* `len(...)`; strange where only Python can say. */
-static Number
-length_of(PyObject *thing)
-{
-    if (thing == NULL)
-        return strange();
-    if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
-        return whole(Py_SIZE(thing));
-    if (!counts_bars(Py_TYPE(thing)))
-        return strange();
-    PyObject *clock = found_in(own_of(thing), name_clock_now);
-    int plain = clock != NULL && PyList_CheckExact(clock) && PyList_GET_SIZE(clock);
-    return plain ? sum(number_of(PyList_GET_ITEM(clock, 0)), whole(1)) : strange();
+    return value.thing != ITERATION_MARK && value.thing != GETPOSITION_MARK && value.thing != NOTHING_MARK;
 }
 
 /* ---------------------------------------------------------------- steps */
 
-static void
-push(Following *following, Value value)
+static inline Value
+of_truth(int is)
 {
-    following->stack[following->depth++] = value;
+    return of_thing(is < 0 ? NOTHING_MARK : is ? Py_True : Py_False);
 }
 
-static Value *
-top(Following *following, Py_ssize_t below)
+/* How two numbers compare; -1 for anything else. */
+static int
+compared(Value a, Value b, Py_ssize_t how)
 {
-    return &following->stack[following->depth - 1 - below];
+    Number left = number_of_value(a), right = number_of_value(b);
+    if (either_strange(left, right))
+        return -1;
+    switch (how) {
+    case Py_LT: return left.value < right.value;
+    case Py_LE: return left.value <= right.value;
+    case Py_EQ: return left.value == right.value;
+    case Py_NE: return left.value != right.value;
+    case Py_GT: return left.value > right.value;
+    case Py_GE: return left.value >= right.value;
+    default: return -1;
+    }
 }
 
 static int
-push_thing(Following *following, PyObject *thing)
+identical(Value a, Value b, Py_ssize_t inverted)
 {
-    if (thing == NULL)
-        return 0;
-    push(following, of_thing(thing));
-    return 1;
+    return is_object(a) && is_object(b) ? (a.thing == b.thing) != (int)inverted : -1;
+}
+
+static Value
+calculated(enum step step, Value a, Value b)
+{
+    Number left = number_of_value(a), right = number_of_value(b);
+    switch (step) {
+    case ADD: return of_number(sum(left, right));
+    case SUBTRACT: return of_number(difference(left, right));
+    case MULTIPLY: return of_number(product(left, right));
+    default: return of_number(quotient(left, right));
+    }
+}
+
+/* A step that makes one value of two. */
+static Value
+of_two(Step *step, Value a, Value b)
+{
+    switch (step->step) {
+    case ITEM: return item_at(&step->memory, a, b);
+    case COMPARE: return of_truth(compared(a, b, step->place));
+    case IS: return of_truth(identical(a, b, step->place));
+    default: return calculated(step->step, a, b);
+    }
+}
+
+static Value
+attribute_of(Step *step, Value value)
+{
+    PyObject *found = is_object(value) ? attribute_at(&step->memory, value.thing, step->thing) : NULL;
+    return of_thing(found == NULL ? NOTHING_MARK : found);
+}
+
+/* A step that makes another value of one. */
+static Value
+of_one(Following *following, Step *step, Value value)
+{
+    int is;
+    switch (step->step) {
+    case ATTRIBUTE:
+        return attribute_of(step, value);
+    case METHOD:
+        is = value.thing == following->strategy && is_getposition(&step->memory, value.thing, step->thing);
+        return of_thing(is ? GETPOSITION_MARK : NOTHING_MARK);
+    case NOT:
+        is = truth(value);
+        return of_truth(is < 0 ? -1 : !is);
+    case NEGATIVE:
+        return of_number(negative(number_of_value(value)));
+    default: /* ITERATE */
+        if (!is_object(value) || !PyList_CheckExact(value.thing))
+            return of_thing(NOTHING_MARK);
+        following->lists[following->depth - 1] = value.thing;
+        return (Value){ITERATION_MARK, 0.0};
+    }
+}
+
+/* The position of a feed, of the first one where none is given. */
+static Value
+position_for(Following *following, Py_ssize_t count)
+{
+    PyObject *own = own_of(following->strategy), *broker = own == NULL ? NULL : broker_of_run(own), *held = NULL;
+    Value data = count ? top(following, 0) : of_thing(Py_None);
+    if (broker != NULL && is_object(data))
+        held = position_in(broker, data.thing == Py_None ? first_feed(own) : data.thing);
+    return of_thing(held == NULL ? NOTHING_MARK : held);
 }
 
 /* `len(thing)` or `self.getposition(feed)`, whose function and arguments are the topmost values. */
@@ -348,190 +197,88 @@ call(Following *following, Py_ssize_t count)
 {
     if (count > 1 || following->depth <= count)
         return 0;
-    Value *callee = top(following, count), *given = count ? top(following, 0) : NULL;
-    PyObject *held = NULL;
-    if (callee->role == VALUE && callee->thing == builtin_len && given != NULL && given->role == VALUE) {
-        Number length = length_of(given->thing);
-        *callee = of_number(length);
-        following->depth -= count;
-        return length.kind == WHOLE;
-    }
-    if (callee->role == GETPOSITION && (given == NULL || (given->role == VALUE && given->thing != NULL))) {
-        PyObject *own = own_of(callee->thing), *broker = own == NULL ? NULL : broker_of_run(own);
-        int first = given == NULL || given->thing == Py_None;
-        held = broker == NULL ? NULL : position_in(broker, first ? first_feed(own) : given->thing);
-    }
-    if (held == NULL)
-        return 0;
-    *callee = of_thing(held);
-    following->depth -= count;
-    return 1;
+    Value callee = top(following, count), made = {NOTHING_MARK, 0.0};
+    if (callee.thing == GETPOSITION_MARK)
+        made = position_for(following, count);
+    else if (callee.thing == builtin_len && count == 1)
+        made = of_number(length_of(top(following, 0)));
+    return replace(following, count + 1, made);
 }
 
 /* The next element of the list that the topmost value goes through, or on behind the loop. */
 static int
 each(Following *following, Step *step)
 {
-    Value *over = top(following, 0);
-    if (over->role != ITERATION)
+    Value over = top(following, 0);
+    if (over.thing != ITERATION_MARK)
         return 0;
-    if (over->number.whole < PyList_GET_SIZE(over->thing)) {
-        push(following, of_thing(PyList_GET_ITEM(over->thing, over->number.whole)));
-        top(following, 1)->number.whole++;
-        return 1;
+    PyObject *list = following->lists[following->depth - 1];
+    Py_ssize_t place = (Py_ssize_t)over.number;
+    if (place < PyList_GET_SIZE(list)) {
+        following->stack.numbers[following->depth - 1] = (double)(place + 1);
+        return replace(following, 0, of_thing(PyList_GET_ITEM(list, place)));
     }
     following->depth -= step->step == EACH;
     following->at = step->place;
     return 1;
 }
 
-/* Go on elsewhere where the topmost value is true (or not); it is taken, or stays where the jump is made. */
+/* Go on elsewhere where the topmost value is so; it is taken, or stays where the jump is made. */
 static int
-branch(Following *following, Step *step, int when, int keeps)
+branch(Following *following, Step *step, int is, int keeps)
 {
-    int is = truth(top(following, 0));
     if (is < 0)
         return 0;
-    int jumps = is == when;
-    following->depth -= !(jumps && keeps);
-    if (jumps)
+    if (is)
         following->at = step->place;
+    following->depth -= !(is && keeps);
     return 1;
 }
 
+/* The opposite of a truth, if that is known. */
 static int
-branch_on_none(Following *following, Step *step, int when)
+untrue(Value value)
 {
-    Value *value = top(following, 0);
-    if (value->role != VALUE)
-        return 0;
-    if ((value->thing == Py_None) == when)
-        following->at = step->place;
-    following->depth--;
-    return 1;
-}
-
-/* A step that makes one value of two. */
-static int
-of_two(Following *following, Step *step)
-{
-    Value *a = top(following, 1), *b = top(following, 0), made;
-    if (step->step == ITEM) {
-        if (!item_at(step, a, b, &made))
-            return 0;
-    } else if (step->step == COMPARE) {
-        int is = compared(a, b, step->place);
-        if (is < 0)
-            return 0;
-        made = of_thing(is ? Py_True : Py_False);
-    } else if (step->step == IS) {
-        if (a->thing == NULL || b->thing == NULL || a->role != VALUE || b->role != VALUE)
-            return 0;
-        made = of_thing((a->thing == b->thing) != (int)step->place ? Py_True : Py_False);
-    } else {
-        made = of_number(is_number(a) && is_number(b) ? calculated(step->step, a->number, b->number) : strange());
-        if (made.number.kind == STRANGE)
-            return 0;
-    }
-    following->depth--;
-    *top(following, 0) = made;
-    return 1;
-}
-
-/* A step that makes another value of the topmost one. */
-static int
-of_one(Following *following, Step *step)
-{
-    Value *value = top(following, 0);
-    int is;
-    switch (step->step) {
-    case ATTRIBUTE:
-    case METHOD: {
-        PyObject *thing = value->role == VALUE ? value->thing : NULL, *found;
-        if (thing == NULL)
-            return 0;
-        if (step->step == METHOD) {
-            if (look_up(step, Py_TYPE(thing)) != GETPOSITION_OF || found_in(own_of(thing), step->thing) != NULL)
-                return 0;
-            value->role = GETPOSITION;
-            return 1;
-        }
-        if ((found = attribute_at(step, thing)) == NULL)
-            return 0;
-        *value = of_thing(found);
-        return 1;
-    }
-    case NOT:
-        if ((is = truth(value)) < 0)
-            return 0;
-        *value = of_thing(is ? Py_False : Py_True);
-        return 1;
-    case NEGATIVE:
-        if (!is_number(value) || (value->number.kind == WHOLE && value->number.whole == 0 && value->thing == NULL))
-            return 0;
-        *value = of_number(negative(value->number));
-        return 1;
-    default: /* ITERATE */
-        if (value->role != VALUE || value->thing == NULL || !PyList_CheckExact(value->thing))
-            return 0;
-        *value = (Value){value->thing, whole(0), ITERATION};
-        return 1;
-    }
+    int is = truth(value);
+    return is < 0 ? is : !is;
 }
 
 static int
 global(Following *following, PyObject *name)
 {
-    PyObject *found = PyDict_GetItemWithError(following->globals, name);
-    return push_thing(following, found == NULL ? found_in(following->builtins, name) : found);
+    PyObject *found = found_in(PyFunction_GET_GLOBALS(following->function), name);
+    if (found == NULL)
+        found = found_in(((PyFunctionObject *)following->function)->func_builtins, name);
+    return replace(following, 0, of_thing(found == NULL ? NOTHING_MARK : found));
 }
 
-/* A step that moves values about. */
 static int
-move(Following *following, Step *step)
+store(Following *following, Py_ssize_t place)
 {
-    Py_ssize_t place = step->place;
-    Value kept;
-    switch (step->step) {
-    case VARIABLE:
-        if (following->variables[place].thing == NULL && following->variables[place].number.kind == STRANGE)
-            return 0;
-        push(following, following->variables[place]);
-        return 1;
-    case STORE:
-        following->variables[place] = *top(following, 0);
-        following->depth--;
-        return 1;
-    case CONSTANT:
-        push(following, step->constant);
-        return 1;
-    case POP:
-        following->depth--;
-        return 1;
-    case COPY:
-        if (place < 1 || place > following->depth)
-            return 0;
-        push(following, *top(following, place - 1));
-        return 1;
-    default: /* SWAP */
-        if (place < 1 || place > following->depth)
-            return 0;
-        kept = *top(following, 0);
-        *top(following, 0) = *top(following, place - 1);
-        *top(following, place - 1) = kept;
-        return 1;
-    }
+    Value value = top(following, 0);
+    set_value(&following->variables, place, value);
+    following->depth--;
+    return is_plain(value);
 }
 
-/* How many values a step needs. */
-static Py_ssize_t
-needed(enum step step)
+static int
+copy(Following *following, Py_ssize_t place)
 {
-    switch (step) {
-    case ACT: case VARIABLE: case CONSTANT: case GLOBAL: case JUMP: case RETURN: return 0;
-    case ITEM: case COMPARE: case IS: case ADD: case SUBTRACT: case MULTIPLY: case DIVIDE: return 2;
-    default: return 1;
-    }
+    if (place < 1 || place > following->depth)
+        return 0;
+    Value value = top(following, place - 1);
+    return is_plain(value) && replace(following, 0, value);
+}
+
+static int
+swap(Following *following, Py_ssize_t place)
+{
+    if (place < 1 || place > following->depth)
+        return 0;
+    Value upper = top(following, 0), lower = top(following, place - 1);
+    set_value(&following->stack, following->depth - 1, lower);
+    set_value(&following->stack, following->depth - place, upper);
+    return is_plain(upper) && is_plain(lower);
 }
 
 /* One step; 0 where Python has to begin. */
@@ -539,19 +286,26 @@ static int
 follow(Following *following, Step *step)
 {
     switch (step->step) {
-    case VARIABLE: case STORE: case CONSTANT: case POP: case COPY: case SWAP: return move(following, step);
+    case VARIABLE: return replace(following, 0, value_at(&following->variables, step->place));
+    case STORE: return store(following, step->place);
+    case CONSTANT: return replace(following, 0, of_thing(step->thing));
     case GLOBAL: return global(following, step->thing);
-    case ATTRIBUTE: case METHOD: case NOT: case NEGATIVE: case ITERATE: return of_one(following, step);
-    case ITEM: case COMPARE: case IS: case ADD: case SUBTRACT: case MULTIPLY: case DIVIDE: return of_two(following, step);
+    case ATTRIBUTE: case METHOD: case NOT: case NEGATIVE: case ITERATE:
+        return replace(following, 1, of_one(following, step, top(following, 0)));
+    case ITEM: case COMPARE: case IS: case ADD: case SUBTRACT: case MULTIPLY: case DIVIDE:
+        return replace(following, 2, of_two(step, top(following, 1), top(following, 0)));
+    case POP: following->depth--; return 1;
+    case COPY: return copy(following, step->place);
+    case SWAP: return swap(following, step->place);
     case CALL: return call(following, step->place);
     case EACH: case EACH_KEPT: return each(following, step);
     case JUMP: following->at = step->place; return 1;
-    case IF_FALSE: return branch(following, step, 0, 0);
-    case IF_TRUE: return branch(following, step, 1, 0);
-    case IF_FALSE_OR_POP: return branch(following, step, 0, 1);
-    case IF_TRUE_OR_POP: return branch(following, step, 1, 1);
-    case IF_NONE: return branch_on_none(following, step, 1);
-    case IF_NOT_NONE: return branch_on_none(following, step, 0);
+    case IF_FALSE: return branch(following, step, untrue(top(following, 0)), 0);
+    case IF_TRUE: return branch(following, step, truth(top(following, 0)), 0);
+    case IF_FALSE_OR_POP: return branch(following, step, untrue(top(following, 0)), 1);
+    case IF_TRUE_OR_POP: return branch(following, step, truth(top(following, 0)), 1);
+    case IF_NONE: return branch(following, step, top(following, 0).thing == Py_None, 0);
+    case IF_NOT_NONE: return branch(following, step, top(following, 0).thing != Py_None, 0);
     default: return 0;
     }
 }
@@ -561,23 +315,23 @@ static int
 returns(Looks *self, PyObject *function, PyObject *argument)
 {
     Following following;
-    following.globals = PyFunction_GET_GLOBALS(function);
-    following.builtins = ((PyFunctionObject *)function)->func_builtins;
+    following.strategy = argument;
+    following.function = function;
     following.depth = following.at = 0;
-    for (Py_ssize_t number = 0; number < self->variables; number++)
-        following.variables[number] = of_number(strange());
-    following.variables[0] = of_thing(argument);
+    set_value(&following.variables, 0, of_thing(argument));
+    for (Py_ssize_t number = 1; number < self->variables; number++)
+        following.variables.things[number] = NOTHING_MARK;
     for (int steps = 0; steps < LONGEST; steps++) {
         Step *step = &self->steps[following.at++];
         if (step->step == RETURN)
             return 1;
-        if (following.depth < needed(step->step) || following.depth >= MOST || !follow(&following, step))
+        if (following.depth < of_steps[step->step].needs || following.depth >= MOST || !follow(&following, step))
             return 0;
     }
     return 0;
 }
 
-/* Whether `next` would look at the present bar and do nothing; it is asked while that happens now and then. */
+/* Whether `next` would look at the present bar and do nothing; asked in vain too often, it says no unasked. */
 int
 only_looks(PyObject *looks, PyObject *method, PyObject *strategy)
 {
@@ -588,8 +342,10 @@ only_looks(PyObject *looks, PyObject *method, PyObject *strategy)
         PyFunction_GET_CODE(function) != self->code || thread->c_tracefunc != NULL || thread->c_profilefunc != NULL)
         return 0;
     int looked = returns(self, function, strategy);
-    if (PyErr_Occurred())
-        PyErr_Clear();
+    if (PyErr_Occurred()) {
+        PyErr_Clear(); /* Python meets the same error at its place */
+        looked = 0;
+    }
     self->misses = looked ? 0 : self->misses + 1;
     return looked;
 }
@@ -615,7 +371,7 @@ set_step(Step *step, PyObject *given)
     int kind = 0;
     if (with == NULL)
         return -1;
-    while (kind < STEPS && PyUnicode_CompareWithASCIIString(name, step_names[kind]))
+    while (kind < STEPS && PyUnicode_CompareWithASCIIString(name, of_steps[kind].name))
         kind++;
     if (kind == STEPS) {
         PyErr_Format(PyExc_ValueError, "a program has no step %R", name);
@@ -623,7 +379,6 @@ set_step(Step *step, PyObject *given)
     }
     step->step = (enum step)kind;
     step->thing = Py_NewRef(with);
-    step->constant = of_thing(with);
     step->place = PyLong_CheckExact(with) && kind != CONSTANT ? PyLong_AsSsize_t(with) : 0;
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -687,10 +442,8 @@ int
 add_looks(PyObject *module, PyObject *asking)
 {
     builtin_len = PyDict_GetItemString(PyEval_GetBuiltins(), "len");
-    position_of = PyObject_GetAttr(asking, name_position);
-    getposition_of = PyObject_GetAttr(asking, name_getposition);
     PyObject *type = PyType_FromSpec(&looks_spec);
-    int failed = !builtin_len || !position_of || !getposition_of || type == NULL ||
+    int failed = builtin_len == NULL || find_ways(asking) || type == NULL ||
                  PyModule_AddType(module, (PyTypeObject *)type);
     Py_XDECREF(type);
     return failed ? -1 : 0;
