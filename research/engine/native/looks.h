@@ -37,9 +37,10 @@ typedef struct {
     PyObject *broker, *first; /* of a position */
 } Memory;
 
-/* Python 3.11 gives every state of a dictionary a number; later ones do not, and everything is looked up anew. */
+/* Python 3.11 gives every state of a dictionary a number; later ones do not, and everything is looked up anew, as it is
+ * in dictionaries whose values are set at their places. */
 #if PY_VERSION_HEX < 0x030C0000
-#define VERSION(dict) (((PyDictObject *)(dict))->ma_version_tag)
+#define VERSION(dict) (shape_of(dict) != NULL ? 0 : ((PyDictObject *)(dict))->ma_version_tag)
 #else
 #define VERSION(dict) ((uint64_t)0)
 #endif

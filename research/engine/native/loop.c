@@ -180,7 +180,7 @@ call_next(Loop *self)
 static int
 is_stopped(Loop *self)
 {
-    PyObject *own = self->cerebro_own, *stop = own == NULL ? NULL : PyDict_GetItemWithError(own, name_event_stop);
+    PyObject *own = self->cerebro_own, *stop = own == NULL ? NULL : found(own, name_event_stop);
     if (stop == Py_False)
         return 0;
     stop = PyObject_GetAttr(self->part[CEREBRO], name_event_stop);
@@ -311,7 +311,7 @@ clear_news(Loop *self)
     PyObject *trades = told == NULL || orders == NULL ? NULL : attribute(own, name_trades_pending);
     if (trades == NULL)
         return -1;
-    if (!PyList_CheckExact(told) || !PyList_CheckExact(orders) || PyDict_GetItemWithError(own, name_clear) != NULL)
+    if (!PyList_CheckExact(told) || !PyList_CheckExact(orders) || found(own, name_clear) != NULL)
         return ask(self->part[STRATEGY], name_clear);
     if (PyList_GET_SIZE(orders) == 0)
         return PyObject_Size(trades) ? set_list(own, name_trades_pending) : 0;

@@ -53,6 +53,10 @@
 NAMES(DECLARE)
 #undef DECLARE
 
+#define COUNT(field, text) number_of_name_##field,
+enum { NAMES(COUNT) NAME_COUNT };
+#undef COUNT
+
 extern PyTypeObject *array_type; /* array.array */
 extern PyTypeObject *held_type;  /* HeldTruth, of the positions of a run */
 
@@ -68,11 +72,81 @@ attributes(PyObject *self)
     return *found;
 }
 
-/* One of these attributes; borrowed, NULL with an error if it is missing. */
-static inline PyObject *
-attribute(PyObject *own, PyObject *name)
+/* ---------------------------------------------------------------- attributes of orders and trades
+ *
+ * Their dictionaries share their keys, so that a name's value is always at the same place among the values. It is
+ * taken from there, where a Python keeps it as shapes.c expects, without looking the name up.
+ */
+
+enum { ORDER_SHAPE, RECORD_SHAPE, TRADE_SHAPE, BIT_SHAPE, WANTED_SHAPE, SHAPES, NO_PLACE = 255 };
+
+typedef struct {
+    PyDictKeysObject *keys; /* NULL where values are not to be had */
+    unsigned char places[NAME_COUNT];
+} Shape;
+
+extern Shape shapes[SHAPES];
+int learn_shape(int number, PyObject *like, PyObject *names);
+
+#if PY_VERSION_HEX < 0x030D0000
+#define BEFORE_VALUES 0
+#else
+#define BEFORE_VALUES sizeof(PyObject *)
+#endif
+
+static inline const Shape *
+shape_of(PyObject *own)
 {
-    PyObject *value = PyDict_GetItemWithError(own, name);
+    PyDictObject *dict = (PyDictObject *)own;
+    if (dict->ma_values != NULL)
+        for (int number = 0; number < SHAPES; number++)
+            if (shapes[number].keys == dict->ma_keys)
+                return &shapes[number];
+    return NULL;
+}
+
+/* Where the value of a name is; NULL where it has to be looked up. */
+static inline PyObject **
+place_in(PyObject *own, int number_of_name)
+{
+    const Shape *shape = shape_of(own);
+    int place = shape == NULL ? NO_PLACE : shape->places[number_of_name];
+    return place == NO_PLACE ? NULL : (PyObject **)((char *)((PyDictObject *)own)->ma_values + BEFORE_VALUES) + place;
+}
+
+/* One of an object's attributes; borrowed, NULL perhaps without an error. */
+static inline PyObject *
+found_at(PyObject *own, PyObject *name, int number_of_name)
+{
+    PyObject **place = place_in(own, number_of_name);
+    return place != NULL && *place != NULL ? *place : PyDict_GetItemWithError(own, name);
+}
+
+/* Set an attribute; -1 with an error set. One that is there already is replaced at its place. */
+static inline int
+set_at(PyObject *own, PyObject *name, int number_of_name, PyObject *value)
+{
+    PyObject **place = place_in(own, number_of_name), *before;
+    if (place == NULL || *place == NULL || value == NULL)
+        return value == NULL ? -1 : PyDict_SetItem(own, name, value);
+    before = *place;
+    *place = Py_NewRef(value);
+    Py_DECREF(before);
+    if (PyType_IS_GC(Py_TYPE(value)) && !PyObject_GC_IsTracked(own))
+        PyObject_GC_Track(own);
+    return 0;
+}
+
+/* The same with the names of this header, whose numbers are known. */
+#define found(own, name) found_at(own, name, number_of_##name)
+#define set(own, name, value) set_at(own, name, number_of_##name, value)
+#define attribute(own, name) attribute_at_place(own, name, number_of_##name)
+#define NAMED(name) name, number_of_##name /* two arguments */
+
+static inline PyObject *
+attribute_at_place(PyObject *own, PyObject *name, int number_of_name)
+{
+    PyObject *value = found_at(own, name, number_of_name);
     if (value == NULL && !PyErr_Occurred())
         PyErr_SetObject(PyExc_AttributeError, name);
     return value;

@@ -22,10 +22,10 @@ item_of_anything(PyObject *values, PyObject *clock, PyObject *ago)
 }
 
 static PyObject *
-item(PyObject *self, PyObject *ago, PyObject *name)
+item(PyObject *self, PyObject *ago, PyObject *name, int number)
 {
     PyObject *own = attributes(self), *clock, *values;
-    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL || (values = attribute(own, name)) == NULL)
+    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL || (values = attribute_at_place(own, name, number)) == NULL)
         return NULL;
     Py_ssize_t now = clock_read(clock);
     if (now == -2 && PyErr_Occurred())
@@ -47,14 +47,14 @@ item(PyObject *self, PyObject *ago, PyObject *name)
 static PyObject *
 line_item(PyObject *self, PyObject *ago)
 {
-    return item(self, ago, name_array);
+    return item(self, ago, NAMED(name_array));
 }
 
 /* lines._series_item */
 static PyObject *
 series_item(PyObject *self, PyObject *ago)
 {
-    return item(self, ago, name_first_values);
+    return item(self, ago, NAMED(name_first_values));
 }
 
 /* lines._line_length */
