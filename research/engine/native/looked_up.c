@@ -107,6 +107,8 @@ plain_attribute(Memory *memory, PyObject *own, PyObject *name)
 PyObject *
 attribute_at(Memory *memory, PyObject *thing, PyObject *name)
 {
+    if (name == name_clock_now) /* moves while nothing else does */
+        return NULL;
     enum kind kind = look_up(memory, Py_TYPE(thing), name);
     PyObject *own = kind == UNKNOWN || kind == GETPOSITION_OF ? NULL : own_of(thing);
     if (own == NULL)
@@ -163,16 +165,15 @@ find_values(Memory *memory, PyObject *line, PyObject *name)
 
 /* A value of a line, feed or indicator that follows a clock. */
 static Value
-value_of_line(Memory *memory, PyObject *line, PyObject *name, Number back)
+value_of_line(Trace *trace, Memory *memory, PyObject *line, PyObject *name, Number back)
 {
-    Value none = {NOTHING_MARK, 0.0};
     if (!find_values(memory, line, name) || PyList_GET_SIZE(memory->found[0]) == 0)
-        return none;
-    Number at = sum(number_of(PyList_GET_ITEM(memory->found[0], 0)), back);
-    PyObject *values = memory->found[1];
+        return nothing();
+    PyObject *clock = memory->found[0], *values = memory->found[1];
+    Number at = sum(number_of(PyList_GET_ITEM(clock, 0)), back);
     if (at.kind != WHOLE || at.whole < 0 || at.whole >= Py_SIZE(values))
-        return none; /* counted from the end, or an error */
-    return (Value){FLOAT_MARK, doubles_of(values)[at.whole]};
+        return nothing(); /* counted from the end, or an error */
+    return of_number(floating(doubles_of(values)[at.whole]), trace_line(trace, clock, values, back));
 }
 
 /* The value under a key that is equal to itself only, or is a string; NULL where only Python can say. */
@@ -196,15 +197,16 @@ in_sequence(PyObject *sequence, Number place)
 
 /* `container[key]`; nothing where only Python can say. */
 Value
-item_at(Memory *memory, Value container, Value key)
+item_at(Trace *trace, Memory *memory, Value container, Value key)
 {
     PyObject *thing = container.thing, *item = NULL;
     if (!is_object(container))
-        return (Value){NOTHING_MARK, 0.0};
+        return nothing();
+    require_fixed(trace, key);
     Number place = number_of_value(key);
     PyObject *values = place.kind == WHOLE ? values_of(Py_TYPE(thing)) : NULL;
     if (values != NULL)
-        return value_of_line(memory, thing, values, place);
+        return value_of_line(trace, memory, thing, values, place);
     if (PyDict_CheckExact(thing))
         item = under_key(thing, key);
     else if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
@@ -212,18 +214,19 @@ item_at(Memory *memory, Value container, Value key)
     return of_thing(item == NULL ? NOTHING_MARK : item);
 }
 
-/* `len(...)`; strange where only Python can say. */
-Number
-length_of(Value value)
+/* `len(...)`; nothing where only Python can say. */
+Value
+length_of(Trace *trace, Value value)
 {
     PyObject *thing = value.thing;
     if (!is_object(value))
-        return strange();
+        return nothing();
     if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
-        return whole(Py_SIZE(thing));
+        return of_number(whole(Py_SIZE(thing)), FIXED);
     PyObject *clock = counts_bars(Py_TYPE(thing)) ? found_in(own_of(thing), name_clock_now) : NULL;
-    int plain = clock != NULL && PyList_CheckExact(clock) && PyList_GET_SIZE(clock);
-    return plain ? sum(number_of(PyList_GET_ITEM(clock, 0)), whole(1)) : strange();
+    if (clock == NULL || !PyList_CheckExact(clock) || PyList_GET_SIZE(clock) == 0)
+        return nothing();
+    return of_number(sum(number_of(PyList_GET_ITEM(clock, 0)), whole(1)), trace_length(trace, clock));
 }
 
 /* The ways of a strategy that are known to look only. */

@@ -39,16 +39,19 @@ typedef struct {
     PyObject *code;
     Py_ssize_t count, variables, misses;
     Step *steps;
+    Trace trace; /* of the last look */
 } Looks;
 
-/* One value is two entries: copied as one it would have to wait for both to reach memory. */
+/* One value is three entries: copied as one it would have to wait for all to reach memory. */
 typedef struct {
     PyObject *things[MOST + 2];
     double numbers[MOST + 2];
+    int sources[MOST + 2];
 } Values;
 
 typedef struct {
     PyObject *strategy, *function;
+    Trace *trace;
     Values variables, stack;
     PyObject *lists[MOST + 2]; /* of loops, by their place on the stack */
     Py_ssize_t depth, at;
@@ -61,7 +64,7 @@ static PyObject *builtin_len;
 static inline Value
 value_at(Values *values, Py_ssize_t place)
 {
-    return (Value){values->things[place], values->numbers[place]};
+    return (Value){values->things[place], values->numbers[place], values->sources[place]};
 }
 
 static inline void
@@ -69,6 +72,7 @@ set_value(Values *values, Py_ssize_t place, Value value)
 {
     values->things[place] = value.thing;
     values->numbers[place] = value.number;
+    values->sources[place] = value.source;
 }
 
 static inline Value
@@ -96,9 +100,9 @@ is_plain(Value value)
 /* ---------------------------------------------------------------- steps */
 
 static inline Value
-of_truth(int is)
+of_truth(int is, int source)
 {
-    return of_thing(is < 0 ? NOTHING_MARK : is ? Py_True : Py_False);
+    return (Value){is < 0 ? NOTHING_MARK : is ? Py_True : Py_False, (double)is, source};
 }
 
 /* How two numbers compare; -1 for anything else. */
@@ -119,33 +123,49 @@ compared(Value a, Value b, Py_ssize_t how)
     }
 }
 
-static int
-identical(Value a, Value b, Py_ssize_t inverted)
+static Value
+comparison(Trace *trace, Step *step, Value a, Value b)
 {
-    return is_object(a) && is_object(b) ? (a.thing == b.thing) != (int)inverted : -1;
+    int is = compared(a, b, step->place);
+    return is < 0 ? nothing() : of_truth(is, trace_two(trace, COMPARES, (int)step->place, a, b));
 }
 
 static Value
-calculated(enum step step, Value a, Value b)
+identity(Trace *trace, Step *step, Value a, Value b)
 {
-    Number left = number_of_value(a), right = number_of_value(b);
+    require_fixed(trace, a);
+    require_fixed(trace, b);
+    return is_object(a) && is_object(b) ? of_truth((a.thing == b.thing) != (int)step->place, FIXED) : nothing();
+}
+
+static Number
+arithmetic(enum step step, Number a, Number b)
+{
     switch (step) {
-    case ADD: return of_number(sum(left, right));
-    case SUBTRACT: return of_number(difference(left, right));
-    case MULTIPLY: return of_number(product(left, right));
-    default: return of_number(quotient(left, right));
+    case ADD: return sum(a, b);
+    case SUBTRACT: return difference(a, b);
+    case MULTIPLY: return product(a, b);
+    default: return quotient(a, b);
     }
+}
+
+static Value
+calculation(Trace *trace, Step *step, Value a, Value b)
+{
+    static const enum term terms[] = {[ADD] = SUM, [SUBTRACT] = DIFFERENCE, [MULTIPLY] = PRODUCT, [DIVIDE] = QUOTIENT};
+    Number made = arithmetic(step->step, number_of_value(a), number_of_value(b));
+    return made.kind == STRANGE ? nothing() : of_number(made, trace_two(trace, terms[step->step], 0, a, b));
 }
 
 /* A step that makes one value of two. */
 static Value
-of_two(Step *step, Value a, Value b)
+of_two(Trace *trace, Step *step, Value a, Value b)
 {
     switch (step->step) {
-    case ITEM: return item_at(&step->memory, a, b);
-    case COMPARE: return of_truth(compared(a, b, step->place));
-    case IS: return of_truth(identical(a, b, step->place));
-    default: return calculated(step->step, a, b);
+    case ITEM: return item_at(trace, &step->memory, a, b);
+    case COMPARE: return comparison(trace, step, a, b);
+    case IS: return identity(trace, step, a, b);
+    default: return calculation(trace, step, a, b);
     }
 }
 
@@ -156,27 +176,54 @@ attribute_of(Step *step, Value value)
     return of_thing(found == NULL ? NOTHING_MARK : found);
 }
 
+/* The opposite of a truth. */
+static Value
+denial(Trace *trace, Value value)
+{
+    int is = truth(value);
+    return is < 0 ? nothing() : of_truth(!is, trace_one(trace, DENIES, value));
+}
+
+/* `-0` of an integer is no float. */
+static Value
+opposite(Trace *trace, Value value)
+{
+    Value minus = of_number(floating(-1.0), FIXED);
+    Number number = number_of_value(value);
+    if (number.kind == STRANGE)
+        return nothing();
+    if (number.kind == WHOLE)
+        require_fixed(trace, value);
+    return of_number(negative(number), trace_two(trace, PRODUCT, 0, value, minus));
+}
+
+/* The beginning of a loop over a list. */
+static Value
+iteration(Following *following, Value value)
+{
+    if (!is_object(value) || !PyList_CheckExact(value.thing))
+        return nothing();
+    following->lists[following->depth - 1] = value.thing;
+    return (Value){ITERATION_MARK, 0.0, FIXED};
+}
+
+static Value
+method(Following *following, Step *step, Value value)
+{
+    int is = value.thing == following->strategy && is_getposition(&step->memory, value.thing, step->thing);
+    return of_thing(is ? GETPOSITION_MARK : NOTHING_MARK);
+}
+
 /* A step that makes another value of one. */
 static Value
 of_one(Following *following, Step *step, Value value)
 {
-    int is;
     switch (step->step) {
-    case ATTRIBUTE:
-        return attribute_of(step, value);
-    case METHOD:
-        is = value.thing == following->strategy && is_getposition(&step->memory, value.thing, step->thing);
-        return of_thing(is ? GETPOSITION_MARK : NOTHING_MARK);
-    case NOT:
-        is = truth(value);
-        return of_truth(is < 0 ? -1 : !is);
-    case NEGATIVE:
-        return of_number(negative(number_of_value(value)));
-    default: /* ITERATE */
-        if (!is_object(value) || !PyList_CheckExact(value.thing))
-            return of_thing(NOTHING_MARK);
-        following->lists[following->depth - 1] = value.thing;
-        return (Value){ITERATION_MARK, 0.0};
+    case ATTRIBUTE: return attribute_of(step, value);
+    case METHOD: return method(following, step, value);
+    case NOT: return denial(following->trace, value);
+    case NEGATIVE: return opposite(following->trace, value);
+    default: return iteration(following, value);
     }
 }
 
@@ -197,11 +244,11 @@ call(Following *following, Py_ssize_t count)
 {
     if (count > 1 || following->depth <= count)
         return 0;
-    Value callee = top(following, count), made = {NOTHING_MARK, 0.0};
+    Value callee = top(following, count), made = nothing();
     if (callee.thing == GETPOSITION_MARK)
         made = position_for(following, count);
     else if (callee.thing == builtin_len && count == 1)
-        made = of_number(length_of(top(following, 0)));
+        made = length_of(following->trace, top(following, 0));
     return replace(following, count + 1, made);
 }
 
@@ -223,24 +270,29 @@ each(Following *following, Step *step)
     return 1;
 }
 
-/* Go on elsewhere where the topmost value is so; it is taken, or stays where the jump is made. */
+/* Go on elsewhere where the topmost value is true, or is not; it is taken, or stays where the jump is made. */
 static int
-branch(Following *following, Step *step, int is, int keeps)
+branch(Following *following, Step *step, int when, int keeps)
 {
+    Value value = top(following, 0);
+    int is = truth(value);
     if (is < 0)
         return 0;
-    if (is)
+    require(following->trace, value, is);
+    if (is == when)
         following->at = step->place;
-    following->depth -= !(is && keeps);
+    following->depth -= !(is == when && keeps);
     return 1;
 }
 
-/* The opposite of a truth, if that is known. */
+/* The same where it is None; a number is never that. */
 static int
-untrue(Value value)
+branch_on_none(Following *following, Step *step, int when)
 {
-    int is = truth(value);
-    return is < 0 ? is : !is;
+    if ((top(following, 0).thing == Py_None) == when)
+        following->at = step->place;
+    following->depth--;
+    return 1;
 }
 
 static int
@@ -293,19 +345,19 @@ follow(Following *following, Step *step)
     case ATTRIBUTE: case METHOD: case NOT: case NEGATIVE: case ITERATE:
         return replace(following, 1, of_one(following, step, top(following, 0)));
     case ITEM: case COMPARE: case IS: case ADD: case SUBTRACT: case MULTIPLY: case DIVIDE:
-        return replace(following, 2, of_two(step, top(following, 1), top(following, 0)));
+        return replace(following, 2, of_two(following->trace, step, top(following, 1), top(following, 0)));
     case POP: following->depth--; return 1;
     case COPY: return copy(following, step->place);
     case SWAP: return swap(following, step->place);
     case CALL: return call(following, step->place);
     case EACH: case EACH_KEPT: return each(following, step);
     case JUMP: following->at = step->place; return 1;
-    case IF_FALSE: return branch(following, step, untrue(top(following, 0)), 0);
-    case IF_TRUE: return branch(following, step, truth(top(following, 0)), 0);
-    case IF_FALSE_OR_POP: return branch(following, step, untrue(top(following, 0)), 1);
-    case IF_TRUE_OR_POP: return branch(following, step, truth(top(following, 0)), 1);
-    case IF_NONE: return branch(following, step, top(following, 0).thing == Py_None, 0);
-    case IF_NOT_NONE: return branch(following, step, top(following, 0).thing != Py_None, 0);
+    case IF_FALSE: return branch(following, step, 0, 0);
+    case IF_TRUE: return branch(following, step, 1, 0);
+    case IF_FALSE_OR_POP: return branch(following, step, 0, 1);
+    case IF_TRUE_OR_POP: return branch(following, step, 1, 1);
+    case IF_NONE: return branch_on_none(following, step, 1);
+    case IF_NOT_NONE: return branch_on_none(following, step, 0);
     default: return 0;
     }
 }
@@ -317,10 +369,11 @@ returns(Looks *self, PyObject *function, PyObject *argument)
     Following following;
     following.strategy = argument;
     following.function = function;
+    following.trace = &self->trace;
     following.depth = following.at = 0;
     set_value(&following.variables, 0, of_thing(argument));
     for (Py_ssize_t number = 1; number < self->variables; number++)
-        following.variables.things[number] = NOTHING_MARK;
+        set_value(&following.variables, number, nothing());
     for (int steps = 0; steps < LONGEST; steps++) {
         Step *step = &self->steps[following.at++];
         if (step->step == RETURN)
@@ -331,23 +384,43 @@ returns(Looks *self, PyObject *function, PyObject *argument)
     return 0;
 }
 
-/* Whether `next` would look at the present bar and do nothing; asked in vain too often, it says no unasked. */
-int
-only_looks(PyObject *looks, PyObject *method, PyObject *strategy)
+/* Whether nobody follows what Python runs, and the function is the one that the program was made of. */
+static int
+may_look(Looks *self, PyObject *method, PyObject *strategy)
 {
-    Looks *self = (Looks *)looks;
     PyObject *function = PyMethod_GET_FUNCTION(method);
     PyThreadState *thread = PyThreadState_Get();
-    if (self->misses > PATIENCE || PyMethod_GET_SELF(method) != strategy || !PyFunction_Check(function) ||
-        PyFunction_GET_CODE(function) != self->code || thread->c_tracefunc != NULL || thread->c_profilefunc != NULL)
+    return PyMethod_GET_SELF(method) == strategy && PyFunction_Check(function) &&
+           PyFunction_GET_CODE(function) == self->code && thread->c_tracefunc == NULL && thread->c_profilefunc == NULL;
+}
+
+/* Whether `next` would look at the present bar and do nothing; asked in vain too often, it says no unasked.
+ *
+ * Args: the clocks of all lines, NULL where feeds have times of their own.
+ */
+int
+only_looks(PyObject *looks, PyObject *method, PyObject *strategy, PyObject *bar, PyObject *now)
+{
+    Looks *self = (Looks *)looks;
+    if (self->misses > PATIENCE || !may_look(self, method, strategy))
         return 0;
-    int looked = returns(self, function, strategy);
+    begin_trace(&self->trace, bar, now);
+    int looked = returns(self, PyMethod_GET_FUNCTION(method), strategy);
     if (PyErr_Occurred()) {
         PyErr_Clear(); /* Python meets the same error at its place */
         looked = 0;
     }
     self->misses = looked ? 0 : self->misses + 1;
     return looked;
+}
+
+/* The first bar from `step` on, at most `stop`, at which `next` may do anything; it has only looked at the one before,
+ * and nothing has happened since.
+ */
+Py_ssize_t
+still_looks(PyObject *looks, Py_ssize_t step, Py_ssize_t stop)
+{
+    return follow_trace(&((Looks *)looks)->trace, step, stop);
 }
 
 /* ---------------------------------------------------------------- the type */

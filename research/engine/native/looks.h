@@ -8,11 +8,14 @@
 
 #include "orders.h"
 
-/* A value at hand: a borrowed object, or a mark that says what the number is. */
+/* A value at hand: a borrowed object, or a mark that says what the number is; and what it is calculated from. */
 typedef struct {
     PyObject *thing;
     double number;
+    int source; /* the term of the trace that calculates it at any bar; FIXED if it is the same at all of them */
 } Value;
+
+enum { FIXED = -1 };
 
 #define FLOAT_MARK ((PyObject *)NULL)         /* a float that was computed */
 #define WHOLE_MARK (&look_marks[0])           /* an integer that was computed */
@@ -54,13 +57,20 @@ is_object(Value value)
 static inline Value
 of_thing(PyObject *thing)
 {
-    return (Value){thing, 0.0};
+    return (Value){thing, 0.0, FIXED};
 }
 
 static inline Value
-of_number(Number number)
+of_number(Number number, int source)
 {
-    return (Value){number.kind == WHOLE ? WHOLE_MARK : number.kind == FLOATING ? FLOAT_MARK : NOTHING_MARK, number.value};
+    PyObject *mark = number.kind == WHOLE ? WHOLE_MARK : number.kind == FLOATING ? FLOAT_MARK : NOTHING_MARK;
+    return (Value){mark, number.value, source};
+}
+
+static inline Value
+nothing(void)
+{
+    return of_thing(NOTHING_MARK);
 }
 
 /* The number that a value is; strange where it is none. */
@@ -88,12 +98,47 @@ found_in(PyObject *own, PyObject *name)
     return own == NULL ? NULL : PyDict_GetItemWithError(own, name);
 }
 
+/* ---------------------------------------------------------------- traces (see traces.c) */
+
+enum { LONGEST_TRACE = 64 };
+
+enum term {
+    READS, COUNTS, TAKES, SUM, DIFFERENCE, PRODUCT, QUOTIENT, COMPARES, DENIES, REQUIRES
+};
+
+typedef struct {
+    enum term term;
+    int a, b;         /* terms that it is calculated from */
+    int how;          /* the comparison; the truth that is required */
+    Py_ssize_t back;  /* of a line, from the present bar; what is added to the bar */
+    double number;    /* that it takes */
+    PyObject *values; /* that it reads; borrowed */
+} Term;
+
+typedef struct {
+    int length;
+    int is_whole; /* whether all that was looked at is in it */
+    PyObject *bar, *now; /* the clocks that all lines have to follow; borrowed */
+    Term terms[LONGEST_TRACE];
+} Trace;
+
+void begin_trace(Trace *trace, PyObject *bar, PyObject *now);
+int trace_line(Trace *trace, PyObject *clock, PyObject *values, Number back);
+int trace_length(Trace *trace, PyObject *clock);
+int trace_two(Trace *trace, enum term term, int how, Value a, Value b);
+int trace_one(Trace *trace, enum term term, Value value);
+void require(Trace *trace, Value value, int is);
+void require_fixed(Trace *trace, Value value);
+Py_ssize_t follow_trace(const Trace *trace, Py_ssize_t step, Py_ssize_t stop);
+
+/* ---------------------------------------------------------------- reading (see looked_up.c) */
+
 PyObject *attribute_at(Memory *memory, PyObject *thing, PyObject *name);
 int is_getposition(Memory *memory, PyObject *thing, PyObject *name);
 PyObject *position_in(PyObject *broker, PyObject *data);
 int truth(Value value);
-Value item_at(Memory *memory, Value container, Value key);
-Number length_of(Value value);
+Value item_at(Trace *trace, Memory *memory, Value container, Value key);
+Value length_of(Trace *trace, Value value);
 int find_ways(PyObject *asking);
 
 #endif

@@ -35,6 +35,7 @@ typedef struct {
     PyObject *part[PARTS];
     PyObject *broker_own, *cerebro_own; /* borrowed: their attributes, where nothing but a dictionary keeps these two */
     PyObject *own_times;                /* borrowed: the array that ADD_TIME appends to, NULL where it is no array */
+    int looked;                         /* whether the strategy has only looked at the present bar */
 } Loop;
 
 /* The dictionary that keeps an attribute of an object, if a class has no say in it; borrowed, NULL without an error. */
@@ -156,6 +157,16 @@ arrive(Loop *self, Py_ssize_t step, PyObject *number)
     return add_time(self, step);
 }
 
+/* Whether the strategy would only look at the present bar. */
+static int
+looks_only(Loop *self)
+{
+    PyObject *looks = self->part[LOOKS], *together = PyTuple_GET_SIZE(self->part[MOVES]) ? NULL : self->part[BAR];
+    self->looked = looks != Py_None && only_looks(looks, self->part[FOLLOWING], self->part[STRATEGY], together,
+                                                  self->part[NOW]);
+    return self->looked;
+}
+
 /* The strategy's turn; it may have put another method in the place of its `next`. */
 static int
 call_next(Loop *self)
@@ -164,7 +175,7 @@ call_next(Loop *self)
     if (replaced < 0)
         return -1;
     PyObject *following = self->part[FOLLOWING], *done;
-    if (!replaced && self->part[LOOKS] != Py_None && only_looks(self->part[LOOKS], following, self->part[STRATEGY]))
+    if (!replaced && looks_only(self))
         return 0;
     if (replaced)
         done = PyObject_CallMethodNoArgs(self->part[STRATEGY], name_next);
@@ -384,6 +395,25 @@ quiet_bar(Loop *self, Py_ssize_t step, PyObject *number)
     return act(self, 0);
 }
 
+/* Go past the bars at which the strategy would look as it did at a quiet bar, after which nothing has happened: to the
+ * last of them, -1 with an error set.
+ */
+static Py_ssize_t
+pass_over(Loop *self, Py_ssize_t step, Py_ssize_t count)
+{
+    Py_ssize_t due = clock_read(self->part[DUE]), stop = due < count ? due : count;
+    Py_ssize_t last = still_looks(self->part[LOOKS], step + 1, stop) - 1;
+    if (last == step)
+        return step;
+    while (step < last)
+        if (add_time(self, ++step))
+            return -1;
+    PyObject *number = PyLong_FromSsize_t(last);
+    int failed = number == NULL || clock_set(self->part[BAR], number) || clock_set(self->part[NOW], number);
+    Py_XDECREF(number);
+    return failed ? -1 : last;
+}
+
 /* One bar; 1 when the run is to stop after it, -1 with an error set. */
 static int
 one_bar(Loop *self, Py_ssize_t step)
@@ -395,8 +425,10 @@ one_bar(Loop *self, Py_ssize_t step)
     PyObject *number = PyLong_FromSsize_t(step);
     if (number == NULL)
         return -1;
+    self->looked = 0;
     int stopped = due <= step ? busy_bar(self, step, number) : quiet_bar(self, step, number);
     Py_DECREF(number);
+    self->looked = self->looked && due > step && self->cerebro_own != NULL; /* nothing has happened since */
     return stopped;
 }
 
@@ -412,6 +444,8 @@ loop_bars(Loop *self, PyObject *args)
         int stopped = one_bar(self, step);
         if (stopped)
             return stopped < 0 ? NULL : PyLong_FromSsize_t(step);
+        if (self->looked && (step = pass_over(self, step, count)) < 0)
+            return NULL;
     }
     return PyLong_FromSsize_t(count - 1);
 }
