@@ -177,11 +177,10 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
             "low": bars.low,
             "close": bars.close,
             "volume": bars.volume,
-            "openinterest": np.full(len(bars), np.nan),
         }
         for name in self.getlinealiases():
             line = getattr(self.lines, name)
-            line.array = line_of(columns[name])
+            line.array = line_of(columns[name]) if name in columns else array.array("d", (math.nan,)) * len(bars)
             line.extension = 0
         self._next_row = len(bars)
         self.home()

@@ -23,7 +23,7 @@ from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
 
 from research.engine.broker import FastBroker, is_own_way
-from research.engine.eligibility import ineligible
+from research.engine.eligibility import ineligible, tells_writers_plainly
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
 from research.engine.looking import looks_of
 from research.engine.making import Made, quickly
@@ -32,6 +32,7 @@ from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
+from research.engine.stages import end_stage
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
 from strategies.base_strategy import BaseStrategy, is_declared
@@ -120,6 +121,7 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         finally:
             self._fast_run = None
             run.end()
+        end_stage(strategy)
         if go_on:
             self._go_on(strategy)
 
@@ -130,6 +132,11 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
             super()._runonce([strategy])
         finally:
             del strategy._once, strategy.reset
+
+    def stop_writers(self, runstrats: list[bt.Strategy]) -> None:
+        """As Backtrader's, which collects what writers are to write even where there is none."""
+        if self.runwriters or not all(tells_writers_plainly(strategy) for strategy in runstrats):
+            super().stop_writers(runstrats)
 
     def _runonce_old(self, runstrats: list[bt.Strategy]) -> None:
         self.engine, self.reason = "vanilla", "oldsync is on; the fast loop keeps time as Backtrader has since 1.9."
@@ -241,7 +248,7 @@ class _Run:
         self._follow()
         iterators.update((kind, _Watched(made, self.surrender)) for kind, made in self._iterators.items())
         broker = self._broker
-        if isinstance(broker, PatientBroker) and broker.lazy() is None:
+        if isinstance(broker, (FastBroker, PatientBroker)) and broker.lazy() is None:
             self._due = broker.watch(self._bar) or self._due
             self._work = broker.work()
         if isinstance(broker, FastBroker):

@@ -29,6 +29,8 @@ from backtrader.metabase import ItemCollection, MetaBase
 from backtrader.strategy import MetaStrategy
 from backtrader.utils import AutoDictList, DotDict
 
+from research.engine.stages import begin_stage
+
 
 class _UnknownError(KeyError):
     """Something is asked for that only Backtrader knows how to make; it asks here first, and does so after this."""
@@ -57,10 +59,18 @@ def make_strategy(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt
     return made
 
 
+def _ready(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt.Strategy:
+    """A strategy that is about to be started."""
+    made = make_strategy(cls, *args, **kwargs)
+    if isinstance(made, bt.Strategy):
+        begin_stage(made)
+    return made
+
+
 def quickly(strategies: Iterable[Made]) -> list[Made]:
     """The strategies of a run and their arguments, with what makes them in the place of their classes."""
     return [
-        (partial(make_strategy, cls) if isinstance(cls, type) else cls, args, kwargs)
+        (partial(_ready, cls) if isinstance(cls, type) else cls, args, kwargs)
         for cls, args, kwargs in strategies
     ]
 
