@@ -222,7 +222,7 @@ next_notification(Loop *self)
     Py_ssize_t waiting = PyObject_Size(news);
     if (waiting <= 0)
         return waiting ? NULL : Py_NewRef(Py_None);
-    return PyObject_CallMethodNoArgs(news, name_popleft);
+    return take_first(news);
 }
 
 /* A notification reaches whom it concerns. */

@@ -196,14 +196,6 @@ fill_in_python(Desk *desk, PyObject *order, Number price)
     return done == NULL ? -1 : 0;
 }
 
-static int
-append(PyObject *queue, PyObject *thing)
-{
-    PyObject *done = thing == NULL ? NULL : PyObject_CallMethodOneArg(queue, name_append, thing);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
 /* MatchingBroker.notify of a plain order */
 static int
 notify(Desk *desk, PyObject *order, PyObject *own)
@@ -256,7 +248,7 @@ release_children(Desk *desk, PyObject *order, PyObject *own)
     if (parent == Py_None && ref != NULL) {
         PyObject *children = PyDict_GetItemWithError(desk->children, ref);
         if (children != NULL && PyObject_Size(children) == 1) {
-            PyObject *itself = PyObject_CallMethodNoArgs(children, name_popleft);
+            PyObject *itself = take_first(children);
             Py_XDECREF(itself);
             return itself == NULL ? -1 : 0;
         }
@@ -544,7 +536,7 @@ work_orders(PyObject *Py_UNUSED(module), PyObject *broker)
     if (look_at(&desk, broker) || look_at_ways(&desk) || append(desk.pending, Py_None))
         return NULL;
     for (;;) {
-        PyObject *order = PyObject_CallMethodNoArgs(desk.pending, name_popleft);
+        PyObject *order = take_first(desk.pending);
         if (order == NULL || order == Py_None)
             return order;
         int failed = match(&desk, order);
@@ -562,7 +554,7 @@ begin_group(Desk *desk, PyObject *ref)
 {
     if (PyDict_SetItem(desk->ocos, ref, ref))
         return -1;
-    PyObject *group = PyObject_GetItem(desk->ocol, ref); /* makes one */
+    PyObject *group = made_under(desk->ocol, ref, &PyList_Type);
     int failed = group == NULL || PyList_Append(group, ref);
     Py_XDECREF(group);
     return failed ? -1 : 0;
@@ -576,15 +568,14 @@ submit(Desk *desk, PyObject *order, PyObject *own)
     PyObject *submitted = attribute(broker, name_submitted), *orders = attribute(broker, name_sent_orders);
     if (submitted == NULL || orders == NULL || ref == NULL || begin_group(desk, ref))
         return -1;
-    PyObject *family = PyObject_GetItem(desk->children, ref); /* makes one */
+    PyObject *family = made_under(desk->children, ref, deque_type);
     int failed = family == NULL || append(family, order);
     Py_XDECREF(family);
     Py_ssize_t bars = failed ? -1 : PyObject_Size(parameter(own, name_data));
     if (bars < 0 || number_set(own, name_status, whole(SUBMITTED)) || number_set(own, name_plen, whole(bars)))
         return -1;
     /* a run may keep its orders in a list that forgets them */
-    int kept = PyList_CheckExact(orders) ? PyList_Append(orders, order) : append(orders, order);
-    return kept || append(submitted, order) || notify(desk, order, own) ? -1 : 0;
+    return append(orders, order) || append(submitted, order) || notify(desk, order, own) ? -1 : 0;
 }
 
 /* Make a plain order that belongs to no other, and send it. */
@@ -666,7 +657,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     PyObject *done = cash.kind == STRANGE ? Py_False : Py_True;
     PyErr_Clear();
     if (done == Py_True) {
-        PyObject *taken = PyObject_CallMethodNoArgs(queue, name_popleft);
+        PyObject *taken = take_first(queue);
         int failed = taken == NULL;
         if (!failed)
             failed = cash.value >= 0.0 ? accept(&desk, order, own) : ask_broker(&desk, name_refuse, order);

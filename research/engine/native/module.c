@@ -38,7 +38,7 @@ type_of(const char *module, const char *name)
 static int
 set_up(PyObject *module)
 {
-    if (intern_names() || add_arrays())
+    if (intern_names() || add_arrays() || add_queues())
         return -1;
     if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module) ||
         add_asking(module))

@@ -11,6 +11,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 
 /* Attribute names, interned once: X(what C calls it, the name). */
 #define NAMES(X)                                                                                                      \
@@ -219,6 +220,12 @@ append_double(PyObject *values, double value)
 }
 
 PyTypeObject *type_of(const char *module, const char *name);
+extern PyTypeObject *deque_type;                                           /* queues.c */
+int append(PyObject *queue, PyObject *thing);                              /* queues.c */
+PyObject *take_first(PyObject *queue);                                     /* queues.c */
+PyObject *made_under(PyObject *dict, PyObject *key, PyTypeObject *type);   /* queues.c */
+double exact_sum(const double *terms, int count);                          /* exact_sums.c */
+int add_queues(void);
 int add_arrays(void);
 PyObject *values_of(PyTypeObject *type); /* reads.c */
 int counts_bars(PyTypeObject *type);     /* reads.c */

@@ -8,8 +8,6 @@
 #ifndef BARLOOM_NUMBERS_H
 #define BARLOOM_NUMBERS_H
 
-#include <math.h>
-
 #include "native.h"
 
 typedef enum { FLOATING, WHOLE, STRANGE } Kind;

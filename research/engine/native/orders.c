@@ -10,8 +10,8 @@
 
 #include <datetime.h>
 
-static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
-static PyObject *order_base, *info_type, *date2num, *exact_sum;
+static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *params_types[2];
+static PyObject *order_base, *info_type, *date2num;
 static PyObject *wanted_names;                               /* the parameters, in the order of their values */
 static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
@@ -166,10 +166,9 @@ book(Execution *one, PyObject *own)
     PyObject *bits = attribute(own, name_exbits), *bit = bits == NULL ? NULL : execution_bit(one);
     if (bit == NULL)
         return -1;
-    PyObject *done = PyObject_CallMethodOneArg(bits, name_append, bit);
+    int failed = append(bits, bit);
     Py_DECREF(bit);
-    Py_XDECREF(done);
-    if (done == NULL)
+    if (failed)
         return -1;
     return number_set(own, name_remsize, one->done_left) || set(own, name_dt, one->time) ||
                    number_set(own, name_size, one->done_size) || number_set(own, name_price, one->done_price) ||
@@ -263,10 +262,7 @@ named(PyObject *const *values)
 static PyObject *
 params_of(PyTypeObject *type, PyObject *wanted)
 {
-    PyObject *kind = PyObject_GetAttr((PyObject *)type, name_params);
-    PyObject *made = kind == NULL ? NULL : object_with((PyTypeObject *)kind, Py_NewRef(wanted));
-    Py_XDECREF(kind);
-    return made;
+    return object_with(params_types[type == sell_type], Py_NewRef(wanted));
 }
 
 /* orders._begin_to_trail */
@@ -332,7 +328,7 @@ plain_session_end(PyObject *data, PyObject *now)
                           PyDateTime_TIME_GET_MICROSECOND(session) / 86400e6};
         /* next to its end Python decides, and finds the same either way */
         if (time >= 0.0 && time - day < parts[1] + parts[2] + parts[3] + parts[4] - 2e-8)
-            end = PyObject_CallFunction(exact_sum, "((ddddd))", parts[0], parts[1], parts[2], parts[3], parts[4]);
+            end = PyFloat_FromDouble(exact_sum(parts, 5));
     }
     Py_XDECREF(session);
     return end;
@@ -515,17 +511,19 @@ add_orders(PyObject *module)
     bit_type = type_of("backtrader.order", "OrderExecutionBit");
     buy_type = type_of("backtrader.order", "BuyOrder");
     sell_type = type_of("backtrader.order", "SellOrder");
-    deque_type = type_of("collections", "deque");
     order_base = (PyObject *)type_of("backtrader.order", "OrderBase");
     info_type = (PyObject *)type_of("backtrader.utils", "AutoOrderedDict");
-    exact_sum = (PyObject *)type_of("math", "fsum");
     PyObject *feed = (PyObject *)type_of("backtrader.feed", "AbstractDataBase");
     date2num = feed == NULL ? NULL : PyObject_GetAttr(feed, name_date2num);
     Py_XDECREF(feed);
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || date2num == NULL || exact_sum == NULL)
+    if (PyDateTimeAPI == NULL || date2num == NULL)
         return -1;
-    if (!data_type || !bit_type || !buy_type || !sell_type || !deque_type || !order_base || !info_type)
+    if (!data_type || !bit_type || !buy_type || !sell_type || !order_base || !info_type)
+        return -1;
+    params_types[0] = (PyTypeObject *)PyObject_GetAttr((PyObject *)buy_type, name_params);
+    params_types[1] = (PyTypeObject *)PyObject_GetAttr((PyObject *)sell_type, name_params);
+    if (!params_types[0] || !params_types[1])
         return -1;
     return make_templates() || make_order_template() || PyModule_AddFunctions(module, functions) ? -1 : 0;
 }
