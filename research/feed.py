@@ -229,8 +229,13 @@ _TIMEFRAMES = {
 
 def arrow_feed(bars: SymbolBars, resolution: Resolution) -> ArrowFeed:
     """The feed of one symbol, named after it."""
+    from research.engine.making import make_feed  # noqa: PLC0415 (the engine imports this module)
+
     timeframe, compression = _TIMEFRAMES[resolution]
-    return ArrowFeed(dataname=bars, name=bars.symbol, timeframe=timeframe, compression=compression)
+    made: ArrowFeed = make_feed(
+        ArrowFeed, dataname=bars, name=bars.symbol, timeframe=timeframe, compression=compression
+    )
+    return made
 
 
 def union_of_times(all_bars: Sequence[SymbolBars]) -> Integers:

@@ -93,10 +93,11 @@ def _of_stamps(datas: Sequence[AbstractDataBase]) -> Iterator[str]:
 
 def _ascend(stamps: Floats) -> bool:
     """Whether times are finite and each is later than the one before, in which case those in between are finite too."""
-    if not len(stamps):
+    count = len(stamps)
+    if not count:
         return True
     ends = math.isfinite(stamps[0]) and math.isfinite(stamps[-1])
-    return ends and bool((stamps[1:] > stamps[:-1]).all())
+    return ends and np.count_nonzero(stamps[1:] > stamps[:-1]) == count - 1
 
 
 def _of_strategy(strategy: bt.Strategy, datas: Sequence[AbstractDataBase]) -> Iterator[str]:

@@ -20,12 +20,13 @@ from types import FrameType
 from typing import Any, Final
 
 import backtrader as bt
+from backtrader.feed import AbstractDataBase
 from backtrader.indicator import MetaIndicator
 from backtrader.linebuffer import LineActions, LineBuffer, MetaLineActions
 from backtrader.lineiterator import IndicatorBase, MetaLineIterator, ObserverBase
 from backtrader.lineroot import LineMultiple, LineRoot, LineSingle, MetaLineRoot
 from backtrader.lineseries import Lines, LineSeries, LineSeriesMaker, LineSeriesStub
-from backtrader.metabase import ItemCollection, MetaBase
+from backtrader.metabase import AutoInfoClass, ItemCollection, MetaBase
 from backtrader.strategy import MetaStrategy
 from backtrader.utils import AutoDictList, DotDict
 
@@ -75,6 +76,20 @@ def quickly(strategies: Iterable[Made]) -> list[Made]:
     ]
 
 
+def make_feed(cls: type[AbstractDataBase], **kwargs: object) -> AbstractDataBase:
+    """What `cls(**kwargs)` makes: a feed."""
+    kind: Any = cls
+    made: AbstractDataBase
+    if not _is_plain_feed(cls):
+        made = cls(**kwargs)
+        return made
+    made = _container(kind, _shape(kind), kwargs, sys._getframe(1))
+    made, args, kwargs = kind.dopreinit(made, **kwargs)
+    made.__init__(*args, **kwargs)  # type: ignore[misc]
+    made, _, _ = kind.dopostinit(made, *args, **kwargs)
+    return made
+
+
 class _Maker(dict[Any, Any]):
     """What stands in the place of Backtrader's caches."""
 
@@ -112,13 +127,7 @@ def _making() -> Iterator[None]:
 @lru_cache(maxsize=1024)
 def _maker(cls: type) -> Maker | None:
     """How objects of a class are made; None where only Backtrader knows."""
-    plain = (
-        all(getattr(cls, name) is getattr(object, name) for name in _OF_OBJECTS)
-        and not (getattr(cls, "packages", True) or getattr(cls, "frompackages", True))
-        and not any(step in vars(base) for base in cls.__mro__ for step in _STEPS)
-        and not _has_setters(cls)
-    )
-    if not plain:
+    if not _is_made_plainly(cls):
         return None
     if issubclass(cls, LineActions):
         return partial(_operation, cls) if _takes(cls, MetaLineActions, MetaLineRoot) else None
@@ -129,6 +138,25 @@ def _maker(cls: type) -> Maker | None:
     if issubclass(cls, bt.Indicator):
         return partial(_indicator, cls) if _takes(cls, MetaLineIterator, MetaLineIterator) else None
     return None
+
+
+@lru_cache(maxsize=64)
+def _is_plain_feed(cls: Any) -> bool:  # noqa: ANN401
+    """Whether feeds of a class are made as Backtrader makes all of them, whatever is done before and after `__init__`."""
+    kind: Any = type(cls)
+    steps = kind.doprenew is MetaBase.doprenew and kind.doinit is MetaBase.doinit
+    plain = kind.donew is type(AbstractDataBase).donew and _is_made_plainly(cls)
+    return steps and plain and _is_plain_container(cls)
+
+
+def _is_made_plainly(cls: Any) -> bool:  # noqa: ANN401
+    """Whether nothing of a class looks at how its objects are made."""
+    return (
+        all(getattr(cls, name) is getattr(object, name) for name in _OF_OBJECTS)
+        and not (getattr(cls, "packages", True) or getattr(cls, "frompackages", True))
+        and not any(step in vars(base) for base in cls.__mro__ for step in _STEPS)
+        and not _has_setters(cls)
+    )
 
 
 def _takes(cls: type, init: type, new: type) -> bool:
@@ -167,13 +195,14 @@ class _Shape:
 
     def __init__(self, cls: type, parts: tuple[Any, ...]) -> None:
         self.params, self.lines, self.plotinfo, self.plotlines = parts
-        self.defaults = tuple(self.params._getitems())
-        self.plot_defaults = tuple(self.plotinfo._getitems())
-        self.count = len(self.lines._getlines())
-        self.extra = self.lines._getlinesextra()
-        nested = self.plotlines._getrecurse()
-        self.of_lines = (
-            tuple((name, getattr(self.plotlines, name)) for name in self.plotlines._getkeys()) if nested else ()
+        self.defaults = dict(self.params._getitems())
+        self.plot_defaults = dict(self.plotinfo._getitems())
+        count = len(self.lines._getlines()) + self.lines._getlinesextra()
+        self.names = tuple((f"line_{number}", f"line{number}") for number in range(count))
+        self.of_lines = tuple(
+            (name, _new if _is_flat(kind) else type.__call__, kind)
+            for name in (self.plotlines._getkeys() if self.plotlines._getrecurse() else ())
+            for kind in (getattr(self.plotlines, name),)
         )
         self.is_child = issubclass(cls, (IndicatorBase, ObserverBase))
 
@@ -181,6 +210,16 @@ class _Shape:
 @lru_cache(maxsize=1024)
 def _shape_of(cls: type, *parts: Any) -> _Shape:  # noqa: ANN401
     return _Shape(cls, parts)
+
+
+@lru_cache(maxsize=1024)
+def _defaults(params: Any) -> dict[str, Any]:  # noqa: ANN401
+    return dict(params._getitems())
+
+
+def _is_flat(kind: Any) -> bool:  # noqa: ANN401
+    """Whether making an object of a class of parameters makes no others inside it."""
+    return kind.__new__ is AutoInfoClass.__new__ and kind.__init__ is object.__init__ and not kind._getrecurse()
 
 
 def _shape(cls: Any) -> _Shape:  # noqa: ANN401
@@ -197,11 +236,12 @@ def _filled(cls: type, values: dict[str, Any]) -> Any:  # noqa: ANN401
     return made
 
 
-def _taken(defaults: Sequence[tuple[str, Any]], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _taken(defaults: dict[str, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Parameters: those that were given, which are taken out, and the defaults of the others."""
-    if kwargs:
-        return {name: kwargs.pop(name, default) for name, default in defaults}
-    return dict(defaults)
+    values = defaults.copy()
+    for name in [name for name in kwargs if name in values]:
+        values[name] = kwargs.pop(name)
+    return values
 
 
 def _owner(kind: type, skip: object, frame: FrameType | None) -> Any:  # noqa: ANN401
@@ -242,14 +282,13 @@ def _container(cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType
     own["params"] = own["p"] = params
     own["_owner"] = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
     own["plotinfo"] = plotinfo
-    buffers = [_buffer(made) for _ in range(shape.count + shape.extra)]
+    buffers = [_buffer(made) for _ in shape.names]
     own["lines"] = own["l"] = _lines(shape.lines, buffers)
-    own["plotlines"] = _filled(shape.plotlines, {name: one() for name, one in shape.of_lines})
+    own["plotlines"] = _filled(shape.plotlines, {name: make(kind) for name, make, kind in shape.of_lines})
     if buffers:
         own["line"] = buffers[0]
-    for number, line in enumerate(buffers):
-        own[f"line_{number}"] = line
-        own[f"line{number}"] = line
+    for line, (name, other) in zip(buffers, shape.names, strict=True):
+        own[name] = own[other] = line
     return made
 
 
@@ -379,7 +418,7 @@ def _strategy(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: Fram
 
 
 def _operation(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
-    params = _filled(cls.params, _taken(tuple(cls.params._getitems()), kwargs))
+    params = _filled(cls.params, _taken(_defaults(cls.params), kwargs))
     _obj = _new(cls)
     owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
     followed = [arg for arg in args if isinstance(arg, LineRoot)]
