@@ -216,7 +216,7 @@ item_at(Trace *trace, Memory *memory, Value container, Value key)
 
 /* `len(...)`; nothing where only Python can say. */
 Value
-length_of(Trace *trace, Value value)
+length_of(Trace *trace, PyObject *strategy, Value value)
 {
     PyObject *thing = value.thing;
     if (!is_object(value))
@@ -224,6 +224,8 @@ length_of(Trace *trace, Value value)
     if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
         return of_number(whole(Py_SIZE(thing)), FIXED);
     PyObject *clock = counts_bars(Py_TYPE(thing)) ? found_in(own_of(thing), name_clock_now) : NULL;
+    if (thing == strategy) /* one that has a length of its own is not eligible */
+        clock = trace->now;
     if (clock == NULL || !PyList_CheckExact(clock) || PyList_GET_SIZE(clock) == 0)
         return nothing();
     return of_number(sum(number_of(PyList_GET_ITEM(clock, 0)), whole(1)), trace_length(trace, clock));

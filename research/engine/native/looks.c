@@ -57,6 +57,7 @@ typedef struct {
     Py_ssize_t depth, at;
 } Following;
 
+static PyTypeObject *looks_type;
 static PyObject *builtin_len;
 
 /* ---------------------------------------------------------------- values at hand */
@@ -248,7 +249,7 @@ call(Following *following, Py_ssize_t count)
     if (callee.thing == GETPOSITION_MARK)
         made = position_for(following, count);
     else if (callee.thing == builtin_len && count == 1)
-        made = length_of(following->trace, top(following, 0));
+        made = length_of(following->trace, following->strategy, top(following, 0));
     return replace(following, count + 1, made);
 }
 
@@ -512,12 +513,16 @@ static PyType_Spec looks_spec = {
 };
 
 int
+is_looks(PyObject *thing)
+{
+    return Py_IS_TYPE(thing, looks_type);
+}
+
+int
 add_looks(PyObject *module, PyObject *asking)
 {
     builtin_len = PyDict_GetItemString(PyEval_GetBuiltins(), "len");
-    PyObject *type = PyType_FromSpec(&looks_spec);
-    int failed = builtin_len == NULL || find_ways(asking) || type == NULL ||
-                 PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed ? -1 : 0;
+    looks_type = (PyTypeObject *)PyType_FromSpec(&looks_spec);
+    int failed = builtin_len == NULL || find_ways(asking) || looks_type == NULL;
+    return failed || PyModule_AddType(module, looks_type) ? -1 : 0;
 }

@@ -91,6 +91,10 @@ loop_init(Loop *self, PyObject *args, PyObject *keywords)
             &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE],
             &given[OWN_BROKER], &given[TELL], &given[LOOKS]))
         return -1;
+    if (given[LOOKS] != Py_None && !is_looks(given[LOOKS])) {
+        PyErr_SetString(PyExc_TypeError, "looks: neither a program nor None");
+        return -1;
+    }
     for (int number = 0; number < PARTS; number++)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
     self->broker_own = kept_plainly(given[BROKER], name_stale);
@@ -162,7 +166,7 @@ static int
 looks_only(Loop *self)
 {
     PyObject *looks = self->part[LOOKS], *together = PyTuple_GET_SIZE(self->part[MOVES]) ? NULL : self->part[BAR];
-    self->looked = looks != Py_None && only_looks(looks, self->part[FOLLOWING], self->part[STRATEGY], together,
+    self->looked = looks != Py_None && PyMethod_Check(self->part[FOLLOWING]) && only_looks(looks, self->part[FOLLOWING], self->part[STRATEGY], together,
                                                   self->part[NOW]);
     return self->looked;
 }

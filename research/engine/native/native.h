@@ -233,6 +233,7 @@ int tells_held(PyTypeObject *type);      /* reads.c */
 int finds_quickly(PyTypeObject *type);   /* asking.c */
 PyObject *broker_of_run(PyObject *own);  /* asking.c */
 PyObject *first_feed(PyObject *own);     /* asking.c */
+int is_looks(PyObject *thing); /* looks.c */
 int only_looks(PyObject *looks, PyObject *method, PyObject *strategy, PyObject *bar, PyObject *now); /* looks.c */
 Py_ssize_t still_looks(PyObject *looks, Py_ssize_t step, Py_ssize_t stop);                           /* looks.c */
 int add_looks(PyObject *module, PyObject *asking);
