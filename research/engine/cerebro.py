@@ -32,7 +32,7 @@ from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
-from research.engine.stages import end_stage
+from research.engine.stages import begin_stage, end_stage
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
 from strategies.base_strategy import BaseStrategy, is_declared
@@ -103,7 +103,8 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
     def runstrategies(self, iterstrat: Sequence[Made], predata: bool = False) -> list[bt.Strategy]:
         """As Backtrader's, which `run` calls for every set of strategies."""
         with quick_preload(self.datas):
-            ran: list[bt.Strategy] = super().runstrategies(quickly(iterstrat), predata=predata)
+            made = [(partial(_about_to_start, make), args, kwargs) for make, args, kwargs in quickly(iterstrat)]
+            ran: list[bt.Strategy] = super().runstrategies(made, predata=predata)
             return ran
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
@@ -149,6 +150,14 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
     def _runnext_old(self, runstrats: list[bt.Strategy]) -> None:
         self.engine, self.reason = "vanilla", "Bars come one at a time; the fast loop needs them loaded beforehand."
         super()._runnext_old(runstrats)
+
+
+def _about_to_start(make: Callable[..., bt.Strategy], /, *args: object, **kwargs: object) -> bt.Strategy:
+    """A strategy that Backtrader starts next."""
+    made = make(*args, **kwargs)
+    if isinstance(made, bt.Strategy):
+        begin_stage(made)
+    return made
 
 
 class _Surrender:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import count
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 import backtrader as bt
@@ -30,7 +30,7 @@ from backtrader.metabase import AutoInfoClass, ItemCollection, MetaBase
 from backtrader.strategy import MetaStrategy
 from backtrader.utils import AutoDictList, DotDict
 
-from research.engine.stages import begin_stage
+from research.engine.native import compiled
 
 
 class _UnknownError(KeyError):
@@ -38,7 +38,7 @@ class _UnknownError(KeyError):
 
 
 Made = tuple[Callable[..., bt.Strategy], Any, Any]  # what makes a strategy, and its arguments
-Maker = Callable[[Sequence[Any], dict[str, Any], FrameType | None], Any]
+Maker = Callable[[Sequence[Any], dict[str, Any], FrameType | None, ModuleType | None], Any]
 
 _STEPS: Final = ("doprenew", "donew", "dopreinit", "doinit", "dopostinit")
 _OWN_NAMES: Final = frozenset(
@@ -49,29 +49,22 @@ _OF_LINES: Final = frozenset({"__init__", "__new__", "__getitem__", "__len__", "
 _new: Final[Callable[[Any], Any]] = object.__new__
 
 
-def make_strategy(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt.Strategy:
+def make_strategy(cls: type[bt.Strategy], /, *args: object, **kwargs: object) -> bt.Strategy:
     """What `cls(*args, **kwargs)` makes."""
-    with _making():
+    native = compiled()
+    with _making(native):
         kind: type = cls
         if issubclass(kind, bt.Strategy) and _maker(kind) is not None:
             with suppress(_UnknownError):
-                return _strategy(cls, args, kwargs, sys._getframe(1))
+                return _strategy(cls, args, kwargs, sys._getframe(1), native)
         made: bt.Strategy = cls(*args, **kwargs)
-    return made
-
-
-def _ready(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt.Strategy:
-    """A strategy that is about to be started."""
-    made = make_strategy(cls, *args, **kwargs)
-    if isinstance(made, bt.Strategy):
-        begin_stage(made)
     return made
 
 
 def quickly(strategies: Iterable[Made]) -> list[Made]:
     """The strategies of a run and their arguments, with what makes them in the place of their classes."""
     return [
-        (partial(_ready, cls) if isinstance(cls, type) else cls, args, kwargs)
+        (partial(make_strategy, cls) if isinstance(cls, type) else cls, args, kwargs)
         for cls, args, kwargs in strategies
     ]
 
@@ -83,7 +76,7 @@ def make_feed(cls: type[AbstractDataBase], **kwargs: object) -> AbstractDataBase
     if not _is_plain_feed(cls):
         made = cls(**kwargs)
         return made
-    made = _container(kind, _shape(kind), kwargs, sys._getframe(1))
+    made = _container(kind, _shape(kind), kwargs, sys._getframe(1), compiled())
     made, args, kwargs = kind.dopreinit(made, **kwargs)
     made.__init__(*args, **kwargs)  # type: ignore[misc]
     made, _, _ = kind.dopostinit(made, *args, **kwargs)
@@ -91,14 +84,22 @@ def make_feed(cls: type[AbstractDataBase], **kwargs: object) -> AbstractDataBase
 
 
 class _Maker(dict[Any, Any]):
-    """What stands in the place of Backtrader's caches."""
+    """What stands in the place of Backtrader's caches.
+
+    Args:
+        native: the compiled module; None for what is here.
+    """
+
+    def __init__(self, native: ModuleType | None) -> None:
+        super().__init__()
+        self._native = native
 
     def __getitem__(self, key: tuple[type, tuple[Any, ...], tuple[tuple[str, Any], ...]]) -> object:
         cls, args, kwargs = key
         maker = _maker(cls)
         if maker is None:
             raise _UnknownError(cls)
-        return maker(args, dict(kwargs), sys._getframe(2))
+        return maker(args, dict(kwargs), sys._getframe(2), self._native)
 
     def setdefault(self, key: object, made: object = None, /) -> object:
         """What Backtrader has made itself."""
@@ -106,13 +107,13 @@ class _Maker(dict[Any, Any]):
 
 
 @contextmanager
-def _making() -> Iterator[None]:
+def _making(native: ModuleType | None) -> Iterator[None]:
     """Let Backtrader ask here before it makes an indicator; where it keeps a cache of its own, it goes on with that."""
     if MetaIndicator._icacheuse or MetaLineActions._acacheuse:
         yield
         return
     before = MetaIndicator._icache, MetaLineActions._acache
-    MetaIndicator._icache = MetaLineActions._acache = _Maker()
+    MetaIndicator._icache = MetaLineActions._acache = _Maker(native)
     MetaIndicator._icacheuse = MetaLineActions._acacheuse = True
     try:
         yield
@@ -200,10 +201,14 @@ class _Shape:
         count = len(self.lines._getlines()) + self.lines._getlinesextra()
         self.names = tuple((f"line_{number}", f"line{number}") for number in range(count))
         self.of_lines = tuple(
-            (name, _new if _is_flat(kind) else type.__call__, kind)
+            (name, None if _is_flat(kind) else type.__call__, kind)
             for name in (self.plotlines._getkeys() if self.plotlines._getrecurse() else ())
             for kind in (getattr(self.plotlines, name),)
         )
+        self.parts = (
+            self.plotinfo, self.plot_defaults, self.params, self.defaults, self.lines, self.plotlines, self.of_lines,
+            self.names,
+        )  # fmt: skip
         self.is_child = issubclass(cls, (IndicatorBase, ObserverBase))
 
 
@@ -273,18 +278,23 @@ def _lines(cls: type, made: list[LineBuffer]) -> Lines:
     return lines
 
 
-def _container(cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _container(  # noqa: PLR0917
+    cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """An object with lines, up to where its metaclass looks at its data."""
+    owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
+    if native is not None:
+        return native.container(cls, shape.parts, kwargs, owner)
     plotinfo = _filled(shape.plotinfo, _taken(shape.plot_defaults, kwargs))
     params = _filled(shape.params, _taken(shape.defaults, kwargs))
     made: Any = _new(cls)
     own = made.__dict__
     own["params"] = own["p"] = params
-    own["_owner"] = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
+    own["_owner"] = owner
     own["plotinfo"] = plotinfo
     buffers = [_buffer(made) for _ in shape.names]
     own["lines"] = own["l"] = _lines(shape.lines, buffers)
-    own["plotlines"] = _filled(shape.plotlines, {name: make(kind) for name, make, kind in shape.of_lines})
+    own["plotlines"] = _filled(shape.plotlines, {name: (make or _new)(kind) for name, make, kind in shape.of_lines})
     if buffers:
         own["line"] = buffers[0]
     for line, (name, other) in zip(buffers, shape.names, strict=True):
@@ -295,11 +305,11 @@ def _container(cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType
 # ---------------------------------------------------------------- indicators and strategies
 
 
-def _stub(line: LineBuffer) -> LineSeries:
+def _stub(line: LineBuffer, native: ModuleType | None) -> LineSeries:
     """What `LineSeriesStub(line)` makes."""
     cls: Any = LineSeriesStub
     shape = _shape(cls)
-    made = _container(cls, shape, {}, None)
+    made = _container(cls, shape, {}, None, native)
     own = made.__dict__
     own["lines"] = _lines(shape.lines, [line])
     own["owner"] = own["_owner"] = line._owner
@@ -308,13 +318,15 @@ def _stub(line: LineBuffer) -> LineSeries:
     return made
 
 
-def _series(thing: LineRoot) -> LineSeries:
+def _series(thing: LineRoot, native: ModuleType | None) -> LineSeries:
     if isinstance(thing, LineSeries):
         return thing
-    return _stub(thing) if isinstance(thing, LineBuffer) else LineSeriesMaker(thing)
+    return _stub(thing, native) if isinstance(thing, LineBuffer) else LineSeriesMaker(thing)
 
 
-def _datas(args: Sequence[Any], minimum: int) -> tuple[list[LineSeries], Sequence[Any]]:
+def _datas(
+    args: Sequence[Any], minimum: int, native: ModuleType | None
+) -> tuple[list[LineSeries], Sequence[Any]]:  # fmt: skip
     """The data among the arguments, and what is left of them.
 
     Raises:
@@ -329,7 +341,7 @@ def _datas(args: Sequence[Any], minimum: int) -> tuple[list[LineSeries], Sequenc
         kind: type = type(arg)
         if not _names_plainly(kind):
             raise _UnknownError
-        datas.append(_series(arg))
+        datas.append(_series(arg, native))
         minimum = max(0, minimum - 1)
     return datas, ()
 
@@ -382,20 +394,24 @@ def _register(made: Any) -> None:  # noqa: ANN401
         made._owner.addindicator(made)
 
 
-def _indicator(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _indicator(  # noqa: PLR0917
+    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
-    datas, args = _datas(args, minimum)
-    _obj = _container(cls, shape, kwargs, frame)
+    datas, args = _datas(args, minimum, native)
+    _obj = _container(cls, shape, kwargs, frame, native)
     _know(_obj, datas, minimum, is_child=shape.is_child)
     _obj.__init__(*args, **kwargs)
     _register(_obj)
     return _obj
 
 
-def _strategy(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _strategy(  # noqa: PLR0917
+    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
-    datas, args = _datas(args, minimum)
-    _obj = _container(cls, shape, kwargs, frame)
+    datas, args = _datas(args, minimum, native)
+    _obj = _container(cls, shape, kwargs, frame, native)
     _know(_obj, datas, minimum, is_child=False)
     _obj.env = _obj.cerebro = _owner(bt.Cerebro, None, frame)
     _obj._id = _obj.cerebro._next_stid()
@@ -417,7 +433,9 @@ def _strategy(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: Fram
 # ---------------------------------------------------------------- operations on lines
 
 
-def _operation(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _operation(  # noqa: PLR0917
+    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     params = _filled(cls.params, _taken(_defaults(cls.params), kwargs))
     _obj = _new(cls)
     owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)

@@ -41,7 +41,7 @@ set_up(PyObject *module)
     if (intern_names() || add_arrays() || add_queues())
         return -1;
     if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module) ||
-        add_asking(module))
+        add_asking(module) || add_making(module))
         return -1;
     return PyModule_AddStringConstant(module, "FINGERPRINT", FINGERPRINT);
 }

@@ -48,7 +48,8 @@
     X(getposition, "getposition") X(plimit_given, "plimit") X(unmarked, "_unmarked") X(confided, "_confided")           \
     X(value_now, "value_now") X(feeds, "_feeds") X(always, "_always") X(toactivate, "_toactivate") X(filler, "filler") \
     X(coc, "coc") X(coo, "coo") X(shortcash, "shortcash") X(check_submitted, "check_submitted") X(simple, "simple")    \
-    X(cash_addition, "_cash_addition") X(sessionend, "sessionend")
+    X(cash_addition, "_cash_addition") X(sessionend, "sessionend") X(owner_of_line, "_owner") X(bindings, "bindings")      \
+    X(l, "l") X(line, "line") X(plotinfo, "plotinfo") X(plotlines, "plotlines")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
@@ -243,5 +244,6 @@ int add_orders(PyObject *module);
 int add_matching(PyObject *module);
 int add_trades(PyObject *module);
 int add_asking(PyObject *module);
+int add_making(PyObject *module);
 
 #endif

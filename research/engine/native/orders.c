@@ -425,7 +425,8 @@ shaped(PyObject *kind, PyObject *own)
 }
 
 /* A dictionary of the same entries that shares its keys with all its copies, as the attributes of plain objects do:
- * a copy is an array of values, a quarter of the memory. Its shape becomes the one of this number. Steals `own`.
+ * a copy is an array of values, a quarter of the memory. Its shape becomes the one of this number, if there is one.
+ * Steals `own`.
  *
  * The names to come are part of the keys from the beginning. Python makes room for more keys in the first objects of
  * a class than in later ones.
@@ -445,7 +446,7 @@ compact(PyObject *own, PyObject *to_come, int number)
     Py_XDECREF(own);
     Py_XDECREF(kind);
     Py_XDECREF(made);
-    if (shared != NULL && learn_shape(number, shared, all))
+    if (shared != NULL && number < SHAPES && learn_shape(number, shared, all))
         Py_CLEAR(shared);
     Py_XDECREF(all);
     return shared;
