@@ -49,6 +49,7 @@ _SIMPLE: Final = {
     "RETURN_VALUE": "return",
     "RETURN_CONST": "return",
 }
+_NAMED: Final = {"LOAD_METHOD": "method", "LOAD_ATTR": "attribute", "LOAD_GLOBAL": "global"}
 _COUNTED: Final = {"COPY": "copy", "SWAP": "swap", "CALL": "call"}
 
 
@@ -111,10 +112,9 @@ def _step(name: str, instruction: dis.Instruction) -> Step:
     given, arg = instruction.argval, instruction.arg or 0
     if name == "LOAD_CONST" and isinstance(given, _CONSTANTS):
         return "constant", given
-    if name == "LOAD_METHOD" or (name == "LOAD_ATTR" and sys.version_info >= (3, 12) and arg & 1):
-        return "method", sys.intern(given)
-    if name in {"LOAD_ATTR", "LOAD_GLOBAL"}:
-        return ("attribute" if name == "LOAD_ATTR" else "global"), sys.intern(given)
+    if name in _NAMED:
+        is_method = name == "LOAD_ATTR" and sys.version_info >= (3, 12) and arg & 1
+        return ("method" if is_method else _NAMED[name]), sys.intern(given)
     if name == "COMPARE_OP":
         return "compare", dis.cmp_op.index(given)
     if name == "IS_OP":

@@ -73,12 +73,12 @@ def make_feed(cls: type[AbstractDataBase], **kwargs: object) -> AbstractDataBase
     """What `cls(**kwargs)` makes: a feed."""
     kind: Any = cls
     made: AbstractDataBase
-    if not _is_plain_feed(cls):
+    if not _is_plain_feed(kind):
         made = cls(**kwargs)
         return made
     made = _container(kind, _shape(kind), kwargs, sys._getframe(1), compiled())
     made, args, kwargs = kind.dopreinit(made, **kwargs)
-    made.__init__(*args, **kwargs)  # type: ignore[misc]
+    made.__init__(*args, **kwargs)
     made, _, _ = kind.dopostinit(made, *args, **kwargs)
     return made
 
@@ -143,7 +143,7 @@ def _maker(cls: type) -> Maker | None:
 
 @lru_cache(maxsize=64)
 def _is_plain_feed(cls: Any) -> bool:  # noqa: ANN401
-    """Whether feeds of a class are made as Backtrader makes all of them, whatever is done before and after `__init__`."""
+    """Whether feeds of a class are made as Backtrader makes all of them, whatever comes before and after `__init__`."""
     kind: Any = type(cls)
     steps = kind.doprenew is MetaBase.doprenew and kind.doinit is MetaBase.doinit
     plain = kind.donew is type(AbstractDataBase).donew and _is_made_plainly(cls)
@@ -278,8 +278,12 @@ def _lines(cls: type, made: list[LineBuffer]) -> Lines:
     return lines
 
 
-def _container(  # noqa: PLR0917
-    cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+def _container(
+    cls: Any,  # noqa: ANN401
+    shape: _Shape,
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
 ) -> Any:  # noqa: ANN401
     """An object with lines, up to where its metaclass looks at its data."""
     owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
@@ -394,8 +398,12 @@ def _register(made: Any) -> None:  # noqa: ANN401
         made._owner.addindicator(made)
 
 
-def _indicator(  # noqa: PLR0917
-    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+def _indicator(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
 ) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
     datas, args = _datas(args, minimum, native)
@@ -406,8 +414,12 @@ def _indicator(  # noqa: PLR0917
     return _obj
 
 
-def _strategy(  # noqa: PLR0917
-    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+def _strategy(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
 ) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
     datas, args = _datas(args, minimum, native)
@@ -433,8 +445,12 @@ def _strategy(  # noqa: PLR0917
 # ---------------------------------------------------------------- operations on lines
 
 
-def _operation(  # noqa: PLR0917
-    cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None, native: ModuleType | None  # noqa: ANN401
+def _operation(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
 ) -> Any:  # noqa: ANN401
     params = _filled(cls.params, _taken(_defaults(cls.params), kwargs))
     _obj = _new(cls)

@@ -33,7 +33,8 @@ def end_stage(strategy: bt.Strategy) -> None:
 
 def _once(strategy: bt.Strategy, stage: int) -> None:
     name, own = _NAMES[stage], vars(strategy)
-    if _reach(type(strategy), stage) is LineIterator and name not in own:
+    kind: type = type(strategy)
+    if _reach(kind, stage) is LineIterator and name not in own:
         own[name] = partial(_put, strategy, stage)
 
 
@@ -47,7 +48,8 @@ def _put(strategy: bt.Strategy, stage: int) -> None:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        reach = _reach(type(thing), stage)
+        kind: type = type(thing)
+        reach = _reach(kind, stage)
         if reach is None:
             getattr(thing, _NAMES[stage])()
             continue
@@ -64,6 +66,8 @@ def _put(strategy: bt.Strategy, stage: int) -> None:
 def _reach(cls: type, stage: int) -> type | None:
     """The class of Backtrader's whose way to put objects into a stage a class takes; None where it has its own."""
     own: Callable[..., None] | None = getattr(cls, _NAMES[stage], None)
-    reach = next((base for base in (LineIterator, LineMultiple, LineRoot) if vars(base).get(_NAMES[stage]) is own), None)
+    reach = next(
+        (base for base in (LineIterator, LineMultiple, LineRoot) if vars(base).get(_NAMES[stage]) is own), None
+    )
     lines = getattr(cls, "lines", Lines)
     return None if reach is not LineRoot and getattr(lines, "__getitem__", None) is not Lines.__getitem__ else reach
