@@ -107,8 +107,6 @@ plain_attribute(Memory *memory, PyObject *own, PyObject *name)
 PyObject *
 attribute_at(Memory *memory, PyObject *thing, PyObject *name)
 {
-    if (name == name_clock_now) /* moves while nothing else does */
-        return NULL;
     enum kind kind = look_up(memory, Py_TYPE(thing), name);
     PyObject *own = kind == UNKNOWN || kind == GETPOSITION_OF ? NULL : own_of(thing);
     if (own == NULL)
@@ -212,6 +210,25 @@ item_at(Trace *trace, Memory *memory, Value container, Value key)
     else if (PyList_CheckExact(thing) || PyTuple_CheckExact(thing))
         item = in_sequence(thing, place);
     return of_thing(item == NULL ? NOTHING_MARK : item);
+}
+
+/* What a comparison, or a question for its truth, takes a line for: its present value; any other value as it is.
+ *
+ * Args: the method by which the class of a line compares, which is one of lines._COMPARED if it is in the class.
+ */
+Value
+present_value(Trace *trace, Value value, PyObject *method)
+{
+    enum { CALCULATES = 2 };
+    PyObject *thing = value.thing, *own;
+    if (!is_object(value) || values_of(Py_TYPE(thing)) == NULL || found_in(Py_TYPE(thing)->tp_dict, method) == NULL ||
+        (own = own_of(thing)) == NULL)
+        return value;
+    Number stage = number_of(found_in(own, name_opstage));
+    Memory none = {0};
+    if (stage.kind != WHOLE || stage.whole != CALCULATES)
+        return value;
+    return item_at(trace, &none, value, of_number(whole(0), FIXED));
 }
 
 /* `len(...)`; nothing where only Python can say. */

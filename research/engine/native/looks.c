@@ -127,6 +127,11 @@ compared(Value a, Value b, Py_ssize_t how)
 static Value
 comparison(Trace *trace, Step *step, Value a, Value b)
 {
+    PyObject *methods[] = {name_lt, name_le, name_eq, name_ne, name_gt, name_ge};
+    PyObject *reflected[] = {name_gt, name_ge, name_eq, name_ne, name_lt, name_le};
+    int known = step->place >= 0 && step->place < 6;
+    a = known ? present_value(trace, a, methods[step->place]) : nothing();
+    b = known ? present_value(trace, b, reflected[step->place]) : nothing();
     int is = compared(a, b, step->place);
     return is < 0 ? nothing() : of_truth(is, trace_two(trace, COMPARES, (int)step->place, a, b));
 }
@@ -181,6 +186,7 @@ attribute_of(Step *step, Value value)
 static Value
 denial(Trace *trace, Value value)
 {
+    value = present_value(trace, value, name_truth);
     int is = truth(value);
     return is < 0 ? nothing() : of_truth(!is, trace_one(trace, DENIES, value));
 }
@@ -275,7 +281,7 @@ each(Following *following, Step *step)
 static int
 branch(Following *following, Step *step, int when, int keeps)
 {
-    Value value = top(following, 0);
+    Value value = present_value(following->trace, top(following, 0), name_truth);
     int is = truth(value);
     if (is < 0)
         return 0;

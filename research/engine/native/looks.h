@@ -138,6 +138,7 @@ int is_getposition(Memory *memory, PyObject *thing, PyObject *name);
 PyObject *position_in(PyObject *broker, PyObject *data);
 int truth(Value value);
 Value item_at(Trace *trace, Memory *memory, Value container, Value key);
+Value present_value(Trace *trace, Value value, PyObject *method);
 Value length_of(Trace *trace, PyObject *strategy, Value value);
 int find_ways(PyObject *asking);
 

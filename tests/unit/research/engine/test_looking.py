@@ -68,6 +68,7 @@ TRUTHS = st.one_of(
     _pairs(NUMBERS, *ORDERED),
     st.builds("({} < {} <= {})".format, NUMBERS, NUMBERS, NUMBERS),
     st.sampled_from(("self.position", "self.order", "self.flag", "self.order is None", "self.order is not None")),
+    st.sampled_from(("self.cross > 0", "self.data.close > self.slow", "0 >= self.cross", "self.cross", "self.data")),
     NUMBERS,
 )
 CONDITIONS = st.recursive(
@@ -121,6 +122,10 @@ WAYS = {
     "until a bar": "if len(self) == 77:\n    self.act(0)",
     "until a bar of the data": "if len(self.data) == 77:\n    self.act(0)",
     "the whole line": "if self.data.close > self.slow:\n    self.act(2)",
+    "a line and a number": "if self.cross > 0:\n    self.act(0)\nelif 0 > self.cross:\n    self.act(1)",
+    "two lines": "if self.fast <= self.slow and not self.data.open >= self.data.close:\n    self.act(2)",
+    "the truth of a line": "if self.cross:\n    self.act(0)\nelif not self.crossings[self.data]:\n    self.act(1)",
+    "a line that is another": "if self.data == self.data.close and self.fast != self.slow:\n    self.act(2)",
     "a value behind the last": "if self.data.close[1] > 1e9:\n    self.act(2)",
     "a value of the future": "if self.data.close[3] < self.data.close[0] and len(self) < 90:\n    self.act(2)",
     "the time": "if self.data.datetime[0] > 731000.0 and self.data.datetime.date(0).day == 3:\n    self.act(2)",
