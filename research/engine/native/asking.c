@@ -341,8 +341,8 @@ add_asking(PyObject *module)
     if (!buy_type || !sell_type || !session_end || !zero || !wanted_names || !sizing_names || find_methods())
         return -1;
     PyObject *type = PyType_FromSpec(&asks_spec);
-    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) || PyModule_AddFunctions(module, functions) ||
-                 add_looks(module, type);
+    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) ||
+                 PyModule_AddFunctions(module, functions) || add_looks(module, type);
     Py_XDECREF(type);
     return failed ? -1 : 0;
 }

@@ -45,7 +45,7 @@ typedef struct {
 #if PY_VERSION_HEX < 0x030C0000
 #define VERSION(dict) (shape_of(dict) != NULL ? 0 : ((PyDictObject *)(dict))->ma_version_tag)
 #else
-#define VERSION(dict) ((uint64_t)0)
+#define VERSION(dict) ((void)(dict), (uint64_t)0)
 #endif
 
 static inline int

@@ -82,7 +82,8 @@ static int
 loop_init(Loop *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"run",   "cerebro", "broker",   "strategy", "own",  "following", "times", "bar",
-                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker", "tell", "looks", NULL};
+                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker",
+                            "tell",  "looks",    NULL};
     PyObject *given[PARTS];
     if (!PyArg_ParseTupleAndKeywords(
             args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
@@ -165,9 +166,10 @@ arrive(Loop *self, Py_ssize_t step, PyObject *number)
 static int
 looks_only(Loop *self)
 {
-    PyObject *looks = self->part[LOOKS], *together = PyTuple_GET_SIZE(self->part[MOVES]) ? NULL : self->part[BAR];
-    self->looked = looks != Py_None && PyMethod_Check(self->part[FOLLOWING]) && only_looks(looks, self->part[FOLLOWING], self->part[STRATEGY], together,
-                                                  self->part[NOW]);
+    PyObject *looks = self->part[LOOKS], *following = self->part[FOLLOWING];
+    PyObject *together = PyTuple_GET_SIZE(self->part[MOVES]) ? NULL : self->part[BAR];
+    self->looked = looks != Py_None && PyMethod_Check(following) &&
+                   only_looks(looks, following, self->part[STRATEGY], together, self->part[NOW]);
     return self->looked;
 }
 

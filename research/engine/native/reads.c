@@ -25,7 +25,8 @@ static PyObject *
 item(PyObject *self, PyObject *ago, PyObject *name, int number)
 {
     PyObject *own = attributes(self), *clock, *values;
-    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL || (values = attribute_at_place(own, name, number)) == NULL)
+    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL ||
+        (values = attribute_at_place(own, name, number)) == NULL)
         return NULL;
     Py_ssize_t now = clock_read(clock);
     if (now == -2 && PyErr_Occurred())

@@ -1,7 +1,7 @@
 /* Where the values of orders and trades are.
  *
- * Belongs here: finding out at which place among its values a dictionary keeps which name, and whether this Python keeps
- * them as native.h expects. Does not belong here: reading and setting them.
+ * Belongs here: finding out at which place among its values a dictionary keeps which name, and whether this Python
+ * keeps them as native.h expects. Does not belong here: reading and setting them.
  */
 
 #include "native.h"

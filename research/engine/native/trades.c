@@ -52,8 +52,8 @@ multiplier(PyObject *info)
 
 /* The bar and time of the data, as a trade notes them. */
 static int
-set_moment(PyObject *own, Change *change, Py_ssize_t bar, PyObject *name_of_bar, int number_of_bar, PyObject *name_of_time,
-           int number_of_time)
+set_moment(PyObject *own, Change *change, Py_ssize_t bar, PyObject *name_of_bar, int number_of_bar,
+           PyObject *name_of_time, int number_of_time)
 {
     PyObject *line = stored(change->data, name_datetime), *time = line == NULL ? NULL : PyObject_GetItem(line, zero);
     int failed = time == NULL || number_set_at(own, name_of_bar, number_of_bar, whole(bar)) ||
@@ -176,7 +176,8 @@ begin_trade(PyObject *trades, PyObject *strategy, Change *change)
 static PyObject *
 kept_at(PyObject *object, PyObject *name, int number)
 {
-    PyObject **own = _PyObject_GetDictPtr(object), *value = own == NULL || *own == NULL ? NULL : found_at(*own, name, number);
+    PyObject **own = _PyObject_GetDictPtr(object);
+    PyObject *value = own == NULL || *own == NULL ? NULL : found_at(*own, name, number);
     if (value != NULL || PyErr_Occurred())
         return value;
     value = PyObject_GetAttr(object, name);
@@ -207,7 +208,8 @@ change_trades(PyObject *strategy, Change *change, PyObject *bit, PyObject *trade
     PyObject *trade = PyList_GetItem(trades, PyList_GET_SIZE(trades) - 1);
     if (trade == NULL)
         return -1;
-    int closes = take_part(change, bit, kept(bit, name_closed), kept(bit, name_closedvalue), kept(bit, name_closedcomm));
+    int closes =
+        take_part(change, bit, kept(bit, name_closed), kept(bit, name_closedvalue), kept(bit, name_closedcomm));
     if (closes < 0 || (closes && (update(trade, change) || queue_if(queue, trade, NAMED(name_isclosed)))))
         return -1;
     int opens = take_part(change, bit, kept(bit, name_opened), kept(bit, name_openedvalue), kept(bit, name_openedcomm));
