@@ -223,6 +223,11 @@ class _Schedule:
         """The first step at which the strategy's `next` is called as such, not through its `nextstart`."""
         return next((step for step, status in enumerate(self.statuses) if status < 0), len(self.times))
 
+    @property
+    def begins(self) -> int:
+        """The first step at which the strategy need not wait any more."""
+        return next((step for step, status in enumerate(self.statuses) if status <= 0), len(self.times))
+
 
 class _Run:
     """One run: its clocks, the calls that somebody can see, and the loop."""
@@ -345,14 +350,25 @@ class _Run:
     def _steps(self) -> int:
         """The last step that began."""
         schedule = self._schedule
-        ready, count = schedule.ready, len(schedule.times)
+        begins, ready, count = schedule.begins, schedule.ready, len(schedule.times)
         if self._wakes is not None and not (self._others or self._news.of_money or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
-        for step, status in enumerate(schedule.statuses[:ready]):
-            self._step(step, status)
+        step = 0
+        while step < ready:
+            self._step(step, schedule.statuses[step])
             if self._cerebro._event_stop:
                 return step
+            step = self._wait(step + 1, begins)
         return self._loop()(ready, count)
+
+    def _wait(self, step: int, begins: int) -> int:
+        """Where the warm-up goes on: where the strategy begins, if nobody acts or looks until then."""
+        awake = min(begins, self._due[0])
+        seen = self._others or self._news.of_money or self._analyzers or self._clocked.released
+        if step >= awake or seen or any(self._work) or overrides(self._strategy, bt.Strategy, "prenext"):
+            return step
+        self._pass_over(step, awake)
+        return awake
 
     def _loop(self) -> Callable[[int, int], int]:
         if self._others or self._news.of_money or self._analyzers:
