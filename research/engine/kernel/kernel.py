@@ -26,7 +26,9 @@ from strategies.base_strategy import BaseStrategy, is_declared
 if TYPE_CHECKING:
     from research.engine.run import PreparedRun
 
-_SPACE: Final = 1024
+_ROOM: Final = (1_024, 262_144)  # orders, least and most to begin with
+_BARS_AN_ORDER: Final = 4
+_QUEUED: Final = 256  # orders and news of a symbol
 _LAST: Final = 2**22
 _LAST_TERMS: Final = 10_000
 _QUESTIONS: Final = 256  # fees worked out in decimals, all runs of a kernel together
@@ -51,7 +53,11 @@ _WHY: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
-    """What a run writes to; the next one overwrites it."""
+    """What a run writes to; the next one overwrites it.
+
+    A run that finds no room is run again from its beginning, so there is room for an order every few bars. What is not
+    written to takes no memory.
+    """
 
     account: machine.Records
     symbols: machine.Records
@@ -61,14 +67,25 @@ class _Memory:
     queues: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, symbols: int, orders: int) -> "_Memory":
+    def of(cls, symbols: int, ticks: int) -> "_Memory":
+        """For a first run on some symbols and ticks."""
+        least, most = _ROOM
+        orders = min(max(symbols * ticks // _BARS_AN_ORDER, least), most)
+        return cls._with(symbols, ticks, orders, _QUEUED * (symbols + 1))
+
+    def larger(self) -> "_Memory":
+        """Room for four times as much."""
+        return self._with(len(self.symbols), len(self.bookings), 4 * len(self.orders), 4 * self.queues.shape[1])
+
+    @classmethod
+    def _with(cls, symbols: int, ticks: int, orders: int, queued: int) -> "_Memory":
         return cls(
             np.zeros(1, machine.ACCOUNT),
             np.zeros(symbols, machine.SYMBOL),
             np.zeros(orders, machine.ORDER),
             np.zeros(orders, machine.FILL),
-            np.zeros(4 * orders, machine.BOOKING),
-            np.zeros((machine.QUEUES, (symbols + 1) * orders // 4), np.int64),
+            np.zeros(ticks, machine.BOOKING),  # interest is booked once a tick at most
+            np.zeros((machine.QUEUES, queued), np.int64),
         )
 
 
@@ -164,7 +181,7 @@ class Kernel:
         self._unlimited = terms_without_limits(prepared.experiment.cash, prepared.costs)
         self._terms: dict[tuple[Any, ...], machine.Records] = {}
         self._recent: dict[int, npt.NDArray[np.int64]] = {}
-        self._memory = _Memory.of(len(self.symbols), _SPACE)
+        self._memory = _Memory.of(len(self.symbols), len(self.clock))
         self._answers = np.zeros((1 + _QUESTIONS, 5))
         self._terms_for(prepared.params)  # most studies vary neither limits nor size
 
@@ -196,7 +213,7 @@ class Kernel:
     def _can_go_on(self, fault: int) -> bool:
         """Whether a run that ended early can be run again to a better end: with more room, with a fee that it asked."""
         if fault == machine.FULL and len(self._memory.orders) < _LAST:
-            self._memory = _Memory.of(len(self.symbols), 4 * len(self._memory.orders))
+            self._memory = self._memory.larger()
             return True
         return fault == machine.UNCERTAIN_FEE and self._answer()
 
