@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.market import Integers, Market
 from research.feed import SymbolBars
 from strategies.declaration import Bars, Signals, declare

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from broker.costs.fees import fee_table
 from research.clock import Clock, clock_of
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.declared import Declared
 from research.engine.kernel.figures import Session, closes_of, figures_of
 from research.engine.kernel.market import Market, limited, models, terms_without_limits

@@ -17,7 +17,7 @@ from broker.costs import CostModel
 from broker.costs.fees import fee_table
 from broker.costs.slippage import BasisPoints, HalfSpread, NoSlippage, SlippageModel, VolumeShare
 from research.clock import Clock
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.errors import ResearchError
 from research.feed import SymbolBars
 from research.run_tables import closes_on

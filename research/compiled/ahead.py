@@ -1,7 +1,7 @@
-"""`python -m research.engine.kernel.ahead`: the second half of what a first run compiles, in a process of its own.
+"""`python -m research.compiled.ahead`: the second half of what a first run compiles, in a process of its own.
 
 Belongs here: which functions these are and the types of what they are given. Does not belong here: starting the process
-(see `research.ahead`), compiling everything when barloom is installed (see `__main__`).
+(see `research.ahead`), compiling everything when barloom is installed (see `research.engine.kernel.__main__`).
 
 A first run compiles indicators and then the kernel, from the beginning of a tick to its end; this process begins at the
 end. numba keeps on disk what either has compiled, so that they meet in the middle. Types that do not fit would cost
@@ -14,7 +14,7 @@ from typing import Any, Final
 from numba import types
 from numba.np.numpy_support import from_dtype
 
-from research.engine.kernel import figures, machine
+from research.compiled import machine, measures
 
 _RECORDS: Final = {
     "terms": machine.TERMS, "account": machine.ACCOUNT, "symbols": machine.SYMBOL, "orders": machine.ORDER,
@@ -41,10 +41,10 @@ def main() -> None:
         machine.charge,  # soon asked for by both halves
         machine.send_orders,
         machine.work_orders,
-        figures._trades,
-        figures._depths,
-        figures._returns,
-        figures._curve,
+        measures.profits_of_trades,
+        measures.deepest_falls,
+        measures.daily_returns,
+        measures.equity_curve,
     ):
         compile_for_a_run(function)
 
