@@ -7,7 +7,7 @@ Belongs here: the figures a study searches for, from the sums over the records o
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -123,10 +123,7 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
     Raises:
         ResearchError: a figure needs a benchmark, is no number or does not exist.
     """
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        raise ResearchError(f"metric: {unknown[0]!r} is not one that a run alone can tell.")
-    asked, span = set(names), session.prices.shape[1]
+    asked, span = _known(tuple(names)), session.prices.shape[1]
     equity, gross = np.empty(span), np.empty(span if asked & _OF_ACTIVITY else 0)
     measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, gross)
     if since:
@@ -150,6 +147,14 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
     if not asked <= found.keys():
         found |= _other_figures(session, equity)
     return {name: found[name] for name in names}
+
+
+@lru_cache(maxsize=256)  # a study asks for the same in every trial
+def _known(names: tuple[str, ...]) -> frozenset[str]:
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ResearchError(f"metric: {unknown[0]!r} is not one that a run alone can tell.")
+    return frozenset(names)
 
 
 def closes_of(session: Session, fills: machine.Records, bookings: machine.Records, met: Integers) -> Floats:
