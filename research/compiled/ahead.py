@@ -26,6 +26,7 @@ _TABLES: Final[dict[str, tuple[Any, int]]] = {
     "recent": (types.int64, 1), "met": (types.int64, 1), "prices": (types.float64, 2), "levels": (types.float64, 1),
     "returns": (types.float64, 1), "equity": (types.float64, 1), "gross": (types.float64, 1), "bars": (types.int64, 2),
     "last_closes": (types.float64, 1), "ts": (types.int64, 1), "answers": (types.float64, 2),
+    "closed": (types.float64, 2), "trades": (types.float64, 2), "left": (types.float64, 1),
 }  # fmt: skip
 _NUMBERS: Final = {
     "tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64,
@@ -41,6 +42,8 @@ def main() -> None:
         machine.charge,  # soon asked for by both halves
         machine.work_orders,
         machine.send_orders,
+        machine.next_tick,
+        machine.book_interest,
         measures.equity_curve,
         measures.daily_returns,
         measures.profits_of_trades,

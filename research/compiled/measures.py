@@ -8,23 +8,26 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from research.compiled.machine import Records
+from research.compiled.machine import Records, compiled
 
 Floats = npt.NDArray[np.float64]
+
+OF_A_TRADE: Final = 7
+"""Numbers that are kept of an open trade."""
 
 _NO_SHARES: Final = 1e-9
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@compiled
 def equity_curve(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords)
     cash: float, prices: Records, fills: Records, bookings: Records, met: Records, equity: Records, gross: Records
 ) -> None:
-    """Equity, and where it has room the gross value of positions, at every tick: as `run_tables.equity_table`."""
+    """Equity, and where it has room the gross value of positions, at every tick: as `run_tables.equity_table`.
+
+    Both are given as zeros.
+    """
     span = len(equity)
-    equity[:] = 0.0
-    gross[:] = 0.0
     for row in range(len(met)):
         symbol = met[row]
         begin, size, average = 0, 0.0, 0.0
@@ -65,7 +68,7 @@ def equity_curve(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no ke
         tick = until
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@compiled
 def daily_returns(levels: Floats, start: float, rate: float, returns: Floats) -> tuple[float, ...]:
     """Daily returns, and sums over them; see `_return_figures` for their names."""
     count = len(levels)
@@ -99,7 +102,7 @@ def daily_returns(levels: Floats, start: float, rate: float, returns: Floats) ->
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@compiled
 def deepest_falls(levels: Floats, start: float, returns: Floats) -> tuple[float, float]:
     """The deepest falls from a peak: of the equity, and of what one hundred grow to by the returns."""
     peak, depth, total, growth_peak, deepest = start, 0.0, 1.0, 100.0, 0.0
@@ -112,16 +115,29 @@ def deepest_falls(levels: Floats, start: float, returns: Floats) -> tuple[float,
     return depth, deepest
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def profits_of_trades(fills: Records, bars: Records, last_closes: Records, ts: Records) -> tuple[Floats, Floats]:
-    """Gross profit, net profit, time and bars held of closed trades, net profits of open ones: `trades_from_fills`."""
-    closed = np.empty((4, len(fills)))
+@compiled
+def profits_of_trades(  # noqa: PLR0917
+    fills: Records, bars: Records, last_closes: Records, ts: Records, closed: Records, trades: Records, left: Records
+) -> int:
+    """Profits of closed and of open trades: `trades_from_fills`.
+
+    Args:
+        fills: of the run.
+        bars: number of the symbol's bar at each tick.
+        last_closes: of each symbol.
+        ts: moments of the ticks.
+        closed: gets gross profit, net profit, time and bars held of each closed trade, in four rows; as long as fills.
+        trades: direction, first tick, shares and money entered, shares and money left, costs of each symbol's open
+            trade; given as zeros.
+        left: gets the net profit of each symbol's open trade; given as zeros.
+
+    Returns:
+        How many trades were closed.
+    """
     count = 0
-    # direction, first tick, and shares and money entered, shares and money left, costs; of each symbol's open trade
-    trade = np.zeros((bars.shape[0], 7))
     for at in range(len(fills)):
         fill = fills[at]
-        one = trade[fill.symbol]
+        one = trades[fill.symbol]
         quantity, direction = abs(fill.quantity), 1.0 if fill.quantity > 0.0 else -1.0
         opening = quantity
         if one[0] == -direction:
@@ -137,17 +153,17 @@ def profits_of_trades(fills: Records, bars: Records, last_closes: Records, ts: R
                 closed[2, count] = ts[fill.tick] - ts[entered]
                 closed[3, count] = bars[fill.symbol, fill.tick] - bars[fill.symbol, entered]
                 count += 1
-                one[:] = 0.0
+                for field in range(len(one)):
+                    one[field] = 0.0
         if opening > _NO_SHARES:
             if one[0] == 0.0:
                 one[0], one[1] = direction, fill.tick
             one[2] += opening
             one[3] += opening * fill.price
             one[6] += fill.commission * (opening / quantity)
-    left = np.zeros(bars.shape[0])
-    for symbol in range(bars.shape[0]):
-        one = trade[symbol]
+    for symbol in range(len(trades)):
+        one = trades[symbol]
         if one[0] != 0.0:
             worth = one[5] + (one[2] - one[4]) * last_closes[symbol]
             left[symbol] = one[0] * (worth - one[3]) - one[6]
-    return closed[:, :count], left
+    return count

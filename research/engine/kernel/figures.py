@@ -124,7 +124,7 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
         ResearchError: a figure needs a benchmark, is no number or does not exist.
     """
     asked, span = _known(tuple(names)), session.prices.shape[1]
-    equity, gross = np.empty(span), np.empty(span if asked & _OF_ACTIVITY else 0)
+    equity, gross = np.zeros(span), np.zeros(span if asked & _OF_ACTIVITY else 0)
     measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, gross)
     if since:
         tick = int(session.closes[since - 1]) + 1
@@ -159,8 +159,8 @@ def _known(names: tuple[str, ...]) -> frozenset[str]:
 
 def closes_of(session: Session, fills: machine.Records, bookings: machine.Records, met: Integers) -> Floats:
     """Equity at the close of every session."""
-    equity = np.empty(session.prices.shape[1])
-    measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, np.empty(0))
+    equity = np.zeros(session.prices.shape[1])
+    measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, np.zeros(0))
     closes: Floats = equity[session.closes]
     return closes
 
@@ -236,8 +236,12 @@ def _money_figures(
 
 
 def _trade_figures(session: Session, fills: machine.Records) -> dict[str, float | None]:
-    rows, still_open = measures.profits_of_trades(fills, session.bars.by_symbol, session.last_closes, session.ts)
-    gross, net, held, bars = rows
+    rows, still_open = np.empty((4, len(fills))), np.zeros(len(session.last_closes))
+    closed = measures.profits_of_trades(
+        fills, session.bars.by_symbol, session.last_closes, session.ts, rows,
+        np.zeros((len(still_open), measures.OF_A_TRADE)), still_open,
+    )  # fmt: skip
+    gross, net, held, bars = rows[:, :closed]
     count, sessions = len(net), len(session.closes)
     open_profit, earned = float(np.sum(still_open)), float(gross.sum())
     found: dict[str, float | None] = dict.fromkeys(_OF_TRADES)
