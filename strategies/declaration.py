@@ -59,7 +59,7 @@ class Bars:
             inputs: arrays of these bars or of earlier results, known by identity; parameters, known by value.
             options: parameters by name.
         """
-        key = (formula, *(_known_by(value) for value in inputs), *options.items())
+        key = (formula, *[_known_by(value) for value in inputs], *options.items())
         found = self._columns.get(key)
         if found is not None:
             self._columns.move_to_end(key)

@@ -191,7 +191,8 @@ def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[s
         if below:
             yearly_downside = math.sqrt(downside) * math.sqrt(scale.annualization)
             found["sortino_ratio"] = mean * scale.annualization / yearly_downside
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
+    values = {name: found[name] for name in asked & _OF_RETURNS}
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
 def _other_figures(session: Session, equity: Floats) -> dict[str, float | None]:
