@@ -1,11 +1,13 @@
-"""`python -m research.compiled.ahead`: the second half of what a first run compiles, in a process of its own.
+"""`python -m research.compiled.ahead`: most of what a first run compiles, in a process of its own.
 
 Belongs here: which functions these are and the types of what they are given. Does not belong here: starting the process
 (see `research.ahead`), compiling everything when barloom is installed (see `research.engine.kernel.__main__`).
 
-A first run compiles indicators and then the kernel, from the beginning of a tick to its end; this process begins at the
-end. numba keeps on disk what either has compiled, so that they meet in the middle. Types that do not fit would cost
-time and change nothing: the run then compiles for itself.
+A study loads what it needs, then compiles its indicators, then the run from the beginning of a tick to its end, then the
+sums of its figures. This process begins with the longest parts of the run, which take until the indicators are
+compiled, and goes on with what comes late; short parts at the beginning of a tick are left to the study, which would not
+wait for them. numba keeps on disk what either has compiled. Types that do not fit would cost time and change nothing: the
+run then compiles for itself.
 """
 
 import gc
@@ -36,14 +38,13 @@ _LEFT_OUT: Final = frozenset({"away", "guarded"})
 
 
 def main() -> None:
-    """Compile for a run without stops and limits on time or equity, what it comes to last first."""
+    """Compile for a run without stops and limits on time or equity."""
     gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
     for function in (
-        machine.charge,  # soon asked for by both halves
+        machine.charge,  # soon asked for by both processes
         machine.work_orders,
         machine.send_orders,
         machine.next_tick,
-        machine.book_interest,
         measures.equity_curve,
         measures.daily_returns,
         measures.profits_of_trades,
