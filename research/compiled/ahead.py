@@ -3,11 +3,11 @@
 Belongs here: which functions these are and the types of what they are given. Does not belong here: starting the process
 (see `research.ahead`), compiling everything when barloom is installed (see `research.engine.kernel.__main__`).
 
-A study loads what it needs, then compiles its indicators, then the run from the beginning of a tick to its end, then the
-sums of its figures. This process begins with the longest parts of the run, which take until the indicators are
-compiled, and goes on with what comes late; short parts at the beginning of a tick are left to the study, which would not
-wait for them. numba keeps on disk what either has compiled. Types that do not fit would cost time and change nothing: the
-run then compiles for itself.
+A study loads what it needs, then compiles its indicators, then the run from the beginning of a tick to its end, then
+the sums of its figures. This process begins with the longest parts of the run, which take until the indicators are
+compiled, and goes on with what comes late; short parts at the beginning of a tick are left to the study, which would
+not wait for them. numba keeps on disk what either has compiled. Types that do not fit would cost time and change
+nothing: the run then compiles for itself.
 """
 
 import gc
