@@ -50,14 +50,14 @@ from warehouse.ledger.records import (
 _SIDES: dict[str, Action] = {"BOT": "BUY", "SLD": "SELL"}
 
 
-def intent_of(change: OrderIntended, bar_ts: datetime) -> Intent:
-    """The intent to commit before an order is sent; `bar_ts` is the close of the bar that was decided on."""
+def intent_of(change: OrderIntended, bar_ts: datetime, decision_price: Decimal | None) -> Intent:
+    """The intent to commit before an order is sent; `bar_ts` is the close of the bar that was decided on, at a price."""
     ticket = change.ticket
     return Intent(
         ts=change.ts, order_ref=ticket.order_ref, symbol=change.contract.symbol, con_id=change.contract.con_id,
         side=ticket.action, quantity=ticket.quantity, order_type=ticket.order_type, bar_ts=bar_ts,
         limit_price=ticket.limit_price, stop_price=ticket.aux_price, tif=ticket.tif,
-        document=journal.written(change),
+        document=journal.written(change), decision_price=decision_price,
     )  # fmt: skip
 
 

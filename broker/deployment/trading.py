@@ -436,7 +436,7 @@ class _Desk:
     def journal(self, change: Change) -> None:
         """Record what the order book found out; an intent before its order is sent."""
         if isinstance(change, OrderIntended):
-            self.around.ledger.commit_intent(self.scope, intent_of(change, self._decided_on(change)))
+            self.around.ledger.commit_intent(self.scope, intent_of(change, *self._decided_on(change)))
             return
         if isinstance(change, Alarm):
             self.alarm(change)
@@ -445,12 +445,14 @@ class _Desk:
         if record is not None:
             self._append(record)
 
-    def _decided_on(self, change: OrderIntended) -> datetime:
+    def _decided_on(self, change: OrderIntended) -> tuple[datetime, Decimal | None]:
+        """The bar that an order was decided on, by its close, and the price that the strategy saw there."""
         for feed in self.feeds:
             if feed.p.contract.con_id == change.contract.con_id and len(feed):
                 moment: datetime = bt.num2date(feed.datetime[0])
-                return moment.replace(tzinfo=UTC)
-        return change.ts
+                price = feed.close[0]
+                return moment.replace(tzinfo=UTC), Decimal(repr(price)) if math.isfinite(price) else None
+        return change.ts, None
 
     def alarm(self, alarm: Alarm) -> None:
         """Record an alarm and tell people."""

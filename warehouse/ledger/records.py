@@ -71,7 +71,10 @@ class SessionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An order that was decided. `order_type` is the broker's name, `parent_ref` the reference of a bracket's entry."""
+    """An order that was decided. `order_type` is the broker's name, `parent_ref` the reference of a bracket's entry.
+
+    `decision_price` is the symbol's close at `bar_ts`, which the strategy saw when it decided; None where it saw none.
+    """
 
     kind: ClassVar[str] = "intent"
     ts: datetime
@@ -88,6 +91,7 @@ class Intent:
     parent_ref: str = ""
     reason: str = ""
     document: Document | None = None
+    decision_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

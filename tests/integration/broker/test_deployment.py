@@ -68,7 +68,7 @@ class Stage:
         self.desk, self.folder, self.stack = desk, folder, stack
         self.ledger = stack.enter_context(Ledger.open(folder / "ledger.sqlite"))
         self.act, self.orders, self.outcome, self.attempt, self.eager = None, [], None, 0, False
-        self.bars, self.strategy, self.came = [], None, threading.Condition()
+        self.bars, self.closes, self.strategy, self.came = [], {}, None, threading.Condition()
         Scripted.stage = self
         switched = DeploymentSwitched(self.clock(), True, "scripted", "paper", "", "")
         self.ledger.append(Scope("scripted", ACCOUNT), switched)
@@ -82,6 +82,7 @@ class Stage:
         with self.came:
             self.strategy = strategy
             self.bars.append((data.datetime.datetime(0), data.is_live()))
+            self.closes[self.bars[-1][0]] = data.close[0]
             self.came.notify_all()
 
     def start(self, **limits):
@@ -232,6 +233,7 @@ def test_an_intent_is_in_the_ledger_with_the_bar_it_was_decided_on(stage):
     (intent,) = stage.kinds("intent")
     bar = stage.bars[-1][0]
     assert intent.bar_ts.replace(tzinfo=None) == bar
+    assert float(intent.decision_price) == stage.closes[bar]
     assert intent.order_ref == f"scripted/20240108/{bar:%H%M%S}/0"
 
 

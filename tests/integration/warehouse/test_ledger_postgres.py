@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from tests.integration.servers import postgres
 from tests.integration.warehouse.test_ledger_processes import COMMITS, LOCKS, killed, started
 from tests.unit.warehouse.ledger.behaviour import LedgerBehaviour
+from tests.unit.warehouse.ledger.older import make_older
 from tests.unit.warehouse.ledger.samples import ONE_OF_EACH, OPEN, SCOPE, changed, filled, intent, switched
 from warehouse.catalog import Catalog
 from warehouse.errors import AccountLockedError, LedgerError, LedgerSchemaError, QueryError
@@ -122,6 +123,14 @@ def test_a_newer_ledger_is_refused(ledger, url, tmp_path):
         Ledger.open(url)
     with pytest.raises(QueryError, match="its schema '0999' was made by another version"):
         Catalog(tmp_path, tmp_path, url).query("FROM live_orders")
+
+
+def test_an_older_ledger_is_brought_up_to_date(url, tmp_path):
+    make_older(url, "0001", SCOPE, intent("old"))
+    with Ledger.open(url) as ledger:
+        assert [one.intent for one in ledger.open_intents("DU1")] == [intent("old")]
+    shown = Catalog(tmp_path, tmp_path, url).query("SELECT decision_price FROM live_intents")
+    assert shown.to_pylist() == [{"decision_price": None}]
 
 
 def test_many_may_open_a_new_ledger_at_once(url):
