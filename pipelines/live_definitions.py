@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, watched
+from pipelines.metadata import records_table, sparkline
 from pipelines.settings import Settings, load_settings
 
 JOB = "live_trading"
@@ -65,6 +66,14 @@ def _reported(settings: Settings, config: SessionConfig) -> dg.AssetMaterializat
         "summary": report.sentence,
         "fills": sum(one.fills for one in report.traded),
         "commission": float(report.commission),
+        "slippage": records_table(
+            [
+                {"symbol": symbol, "money": one.money, "basis points": one.basis_points, "fills unknown": one.unknown}
+                for symbol, one in [*((one.symbol, one.slippage) for one in report.traded), ("all", report.slippage)]
+            ],
+            ["symbol", "money", "basis points", "fills unknown"],
+        ),
+        "equity": sparkline([float(equity) for _, equity in report.equity], label="equity"),
         "positions": ", ".join(f"{quantity:f} {symbol}" for symbol, quantity in report.positions) or "none",
         "timeline": dg.MetadataValue.md(lines or "nothing happened"),
     }

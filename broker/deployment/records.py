@@ -51,7 +51,7 @@ _SIDES: dict[str, Action] = {"BOT": "BUY", "SLD": "SELL"}
 
 
 def intent_of(change: OrderIntended, bar_ts: datetime, decision_price: Decimal | None) -> Intent:
-    """The intent to commit before an order is sent; `bar_ts` is the close of the bar that was decided on, at a price."""
+    """The intent to commit before an order is sent; it was decided on the bar that closed at `bar_ts`, at a price."""
     ticket = change.ticket
     return Intent(
         ts=change.ts, order_ref=ticket.order_ref, symbol=change.contract.symbol, con_id=change.contract.con_id,

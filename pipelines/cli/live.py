@@ -19,6 +19,8 @@ from pipelines.gateways import Purpose, session_settings
 from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from broker.emergency import EmergencyReport
     from warehouse.ledger.records import DesiredState, SessionRun
     from warehouse.ledger.store import Ledger
@@ -148,6 +150,8 @@ def report(
 ) -> int:
     """Show what a deployment did in a session: fills, costs, profit, refusals, alarms, and when.
 
+    Slippage is against the price that was decided on; above zero is a cost.
+
     Args:
         deployment: Its name.
         session: The exchange date; the latest session that was traded unless given.
@@ -172,13 +176,18 @@ def report(
     if found.traded:
         rows = [
             (one.symbol, one.fills, f"{one.bought:f}", f"{one.sold:f}", f"{one.paid:,.2f}", f"{one.received:,.2f}",
-             f"{one.commission:,.2f}")
+             f"{one.commission:,.2f}", _money(one.slippage.money), _money(one.slippage.basis_points))
             for one in found.traded
         ]  # fmt: skip
-        print_rows(["symbol", "fills", "bought", "sold", "paid", "received", "commission"], rows)
+        headings = ["symbol", "fills", "bought", "sold", "paid", "received", "commission", "slippage", "bp"]
+        print_rows(headings, rows)
     for ts, text in found.timeline:
         say(f"{ts:%Y-%m-%d %H:%M:%S} {text}")
     return 0
+
+
+def _money(amount: "Decimal | None") -> str | None:
+    return None if amount is None else f"{amount:+,.2f}"
 
 
 def _page(ledger: "Ledger", name: str) -> dict[str, object]:
