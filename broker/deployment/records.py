@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from broker.ib.messages import Action, Alarm, Contract
+from broker.live.exits import is_exit
 from broker.orders import journal
 from broker.orders.changes import (
     Change,
@@ -31,6 +32,7 @@ from broker.orders.changes import (
     TermsConfirmed,
 )
 from broker.orders.fills import parted
+from broker.orders.tracked import TrackedOrder
 from risk.decision import RiskState
 from risk.events import RiskEvent
 from risk.states import HaltState
@@ -45,6 +47,7 @@ from warehouse.ledger.records import (
     Record,
     RiskDecided,
     RiskMemory,
+    WorkingAtBegin,
 )
 
 _SIDES: dict[str, Action] = {"BOT": "BUY", "SLD": "SELL"}
@@ -102,6 +105,15 @@ def risk_state(memory: RiskMemory) -> RiskState:
     told = {one.name: getattr(memory, one.name) for one in fields(RiskState)}
     halts = {name: HaltState(told[name]) for name in ("halt", "latched_halt", "session_halt")}
     return RiskState(**{**told, **halts, "recent_orders": tuple(told["recent_orders"])})
+
+
+def working_record(order: TrackedOrder, symbol: str) -> WorkingAtBegin:
+    """An order that worked when a run began to trade."""
+    ticket = order.ticket
+    return WorkingAtBegin(
+        order.order_ref, symbol, ticket.action, order.remaining, ticket.order_type, ticket.limit_price,
+        ticket.aux_price, reduces_only=is_exit(ticket) or ticket.parent_id != 0,
+    )  # fmt: skip
 
 
 def alarm_record(alarm: Alarm) -> AlarmRaised:

@@ -25,6 +25,7 @@ import backtrader as bt
 
 from broker.alerts import Alerts
 from broker.bar_series import Patience
+from broker.closed_bars import microseconds
 from broker.costs import CostModel
 from broker.deployment.records import (
     alarm_record,
@@ -34,6 +35,7 @@ from broker.deployment.records import (
     risk_memory,
     risk_record,
     risk_state,
+    working_record,
 )
 from broker.errors import LiveRunError, RequestRefusedError
 from broker.feed import LiveFeed
@@ -56,16 +58,19 @@ from warehouse.ledger.records import (
     CommandAnswered,
     EquitySnapshot,
     Heartbeat,
+    HeldAtBegin,
     PositionStated,
     Record,
     Scope,
     SessionEnded,
     SessionStarted,
     StrategyState,
+    TradingBegan,
 )
 from warehouse.ledger.references import order_ref
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
+from warehouse.seen_bars import SeenBar, SeenBarsFile
 from warehouse.store import Warehouse
 
 COMPONENT: Final = "trader"
@@ -156,10 +161,9 @@ def trade(plan: Plan, around: Surroundings) -> SessionOutcome:
     """
     scope = Scope(plan.deployment, around.gateway.account, plan.session)
     around.ledger.append(scope, SessionStarted(around.clock(), plan.run_id, plan.attempt))
-    desk: _Desk | None = None
     try:
-        desk = _Desk(plan, around, scope)
-        outcome = desk.run()
+        with SeenBarsFile(around.warehouse.root, plan.deployment, plan.session, plan.attempt, plan.run_id) as seen_bars:
+            outcome = _Desk(plan, around, scope, seen_bars).run()
     except BaseException as failure:
         ending = Ending.FAILED if isinstance(failure, Exception) else Ending.INTERRUPTED
         reason = f"{type(failure).__name__}: {failure}"
@@ -211,13 +215,17 @@ class _Watch:
     status: str = ""
     positions: dict[str, Decimal] = field(default_factory=dict)
     held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
+    seen: dict[str, int] = field(default_factory=dict)  # bars of each symbol that are recorded
+    looked: float = -math.inf
+    looked_at: int = 0  # the market's time then, UTC microseconds
+    untold: bool = True  # that bars are not recorded
 
 
 class _Desk:
     """One session under way."""
 
-    def __init__(self, plan: Plan, around: Surroundings, scope: Scope) -> None:
-        self.plan, self.around, self.scope = plan, around, scope
+    def __init__(self, plan: Plan, around: Surroundings, scope: Scope, seen_bars: SeenBarsFile) -> None:
+        self.plan, self.around, self.scope, self.seen_bars = plan, around, scope, seen_bars
         self.watch = _Watch()
         self.before = around.ledger.current_state(plan.deployment)
         self.guard = self._make_guard()
@@ -317,6 +325,7 @@ class _Desk:
             self._obey(number, command, monotonic)
         self._record_risk()
         self._record_held()
+        self._tell_fault()
         self._remember()
         self._look_at_end(monotonic)
 
@@ -384,6 +393,7 @@ class _Desk:
 
     def after_bar(self) -> None:
         """A bar was seen by the strategy."""
+        self._record_seen()
         if not self.watch.recalled:
             return  # still warming up
         now, figure = self.around.clock(), self.broker.getvalue()
@@ -395,6 +405,28 @@ class _Desk:
                 )
             )
         self._remember(force=True)
+
+    def _record_seen(self) -> None:
+        """Hand over the bars that the strategy has just seen, of the feeds that have a new one."""
+        watch, now = self.watch, 0
+        for feed in self.feeds:
+            if len(feed) <= watch.seen.get(feed.symbol, 0):
+                continue
+            watch.seen[feed.symbol] = len(feed)
+            now = now or self._seen_at()
+            self.seen_bars.add(
+                SeenBar(
+                    feed.symbol, feed.delivered, feed.open[0], feed.high[0], feed.low[0], feed.close[0], feed.volume[0],
+                    seen=now, live=feed.is_live(),
+                )
+            )  # fmt: skip
+
+    def _seen_at(self) -> int:
+        """The market's time; thousands of bars that warm up share one that is half a second old at most."""
+        watch, monotonic = self.watch, time.monotonic()
+        if watch.recalled or monotonic - watch.looked > _ROUND_SECONDS:
+            watch.looked, watch.looked_at = monotonic, microseconds(self.around.clock())
+        return watch.looked_at
 
     def _hear_data(self, data: LiveFeed, status: int, *_: object, **__: object) -> None:
         if (
@@ -416,10 +448,35 @@ class _Desk:
 
     def _recall(self) -> None:
         """The strategy is warm: give it back what an earlier run of it knew, with the orders that still work."""
+        self._append(self._begin())
         strategy = self.cerebro.runningstrats[0]
         working = self.broker.take_over(strategy)
         if self.before.variables and hasattr(strategy, "recall"):
             strategy.recall(self.before.variables, working)
+
+    def _begin(self) -> TradingBegan:
+        """Where the run stands before its strategy can trade."""
+        now, cash, equity = self.around.clock(), self.broker.getcash(), self.broker.getvalue()
+        symbols = {feed.p.contract.con_id: feed.symbol for feed in self.feeds}
+        held = []
+        for feed in self.feeds:
+            con_id, average = feed.p.contract.con_id, self.broker.getposition(feed).price
+            held.append(
+                HeldAtBegin(feed.symbol, con_id, self.broker.book.position(con_id), Decimal(repr(float(average))))
+            )
+        return TradingBegan(
+            now, self.plan.run_id, self.plan.attempt,
+            cash=_money(cash) if math.isfinite(cash) else None,
+            equity=_money(equity) if math.isfinite(equity) else None,
+            held=tuple(held),
+            working=tuple(
+                working_record(order, symbols[order.contract.con_id])
+                for order in self.broker.book.open_orders
+                if order.ours and order.contract.con_id in symbols
+            ),
+            risk=risk_memory(self.guard.state, now),
+            variables=self.before.variables,
+        )  # fmt: skip
 
     def _remember(self, *, force: bool = False) -> None:
         strategies: Sequence[Any] = getattr(self.cerebro, "runningstrats", ())
@@ -458,6 +515,12 @@ class _Desk:
         """Record an alarm and tell people."""
         self._append(alarm_record(alarm))
         self.around.alerts.tell(alarm.code, alarm.text)
+
+    def _tell_fault(self) -> None:
+        """Trading goes on without a record of the bars, but somebody has to know."""
+        if self.seen_bars.fault is not None and self.watch.untold:
+            self.watch.untold = False
+            self.alarm(Alarm(self.around.clock(), "bars_not_recorded", self.seen_bars.fault))
 
     def _record_risk(self) -> None:
         events = self.guard.events

@@ -291,10 +291,54 @@ class StrategyState:
     variables: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldAtBegin:
+    """What was held of one symbol of a deployment: signed shares, 0 among them, at an average cost."""
+
+    symbol: str
+    con_id: int
+    quantity: Decimal
+    average_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingAtBegin:
+    """An order of ours that worked, with what is not filled of it; `reduces_only` marks protective orders."""
+
+    order_ref: str
+    symbol: str
+    side: Literal["BUY", "SELL"]
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reduces_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TradingBegan:
+    """Where a run stood when its data became live, just before its strategy could trade: what a replay begins with.
+
+    `variables` is what the strategy was given back of an earlier run. Money is None where the account had not told it.
+    """
+
+    kind: ClassVar[str] = "trading_begin"
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    ts: datetime
+    run_id: str
+    attempt: int
+    cash: Decimal | None
+    equity: Decimal | None
+    held: tuple[HeldAtBegin, ...]
+    working: tuple[WorkingAtBegin, ...]
+    risk: RiskMemory
+    variables: dict[str, Any]
+
+
 Record = (
     DeploymentSwitched | SessionStarted | SessionEnded | OrderChanged | Filled | CommissionTold | PositionStated
     | BookChanged | CashStated | EquitySnapshot | RiskDecided | RiskMemory | Command | CommandAnswered | AlarmRaised
-    | StrategyState
+    | StrategyState | TradingBegan
 )  # fmt: skip
 """What `Ledger.append` takes; an `Intent` has a door of its own."""
 

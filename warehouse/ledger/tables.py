@@ -288,4 +288,4 @@ BY_KIND: dict[str, Table] = {
     "answer": answers,
     "alarm": alarms,
 }
-"""The table that repeats a kind of event; `book`, `risk_state` and `strategy_state` are read whole and have none."""
+"""The table that repeats a kind of event; `book`, `risk_state`, `strategy_state` and `trading_begin` have none."""

@@ -80,7 +80,9 @@ def test_a_file_that_was_cut_off_gives_what_was_whole(tmp_path):
 
 
 def test_what_was_seen_outlives_a_kill(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", RECORDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout.readline() == "recorded\n"
     while not file_holds_bars(tmp_path):
         assert child.poll() is None
