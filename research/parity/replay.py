@@ -35,6 +35,7 @@ from risk.guard import RiskGuard
 from strategies.base_strategy import BaseStrategy
 from strategies.errors import StrategyError
 
+_PLACES = 8
 _BEFORE = "the session has not begun"
 
 
@@ -192,16 +193,16 @@ def _decided(recorder: Recorder, clock: Clock, carried: Mapping[int, CarriedOrde
         before = carried.get(record.number)
         status = str(record.order.getstatusname()).lower()
         with exactly():
-            filled = sum((_exact(abs(fill.quantity)) for fill in fills), Decimal(0))
-            value = sum((_exact(abs(fill.quantity)) * _exact(fill.price) for fill in fills), Decimal(0))
-            commission = sum((_exact(fill.commission) for fill in fills), Decimal(0))
+            filled = sum((_shares(fill.quantity) for fill in fills), Decimal(0))
+            value = sum((_shares(fill.quantity) * _rounded(fill.price) for fill in fills), Decimal(0))
+            commission = sum((_rounded(fill.commission) for fill in fills), Decimal(0))
         orders.append(
             DecidedOrder(
                 symbol=record.symbol,
                 bar=before.bar if before else clock.time(max(record.bar, 0)),
                 side="BUY" if record.order.isbuy() else "SELL",
                 kind=record.kind,
-                ordered=_exact(abs(record.approved)),
+                ordered=_shares(record.approved),
                 filled=filled,
                 value=value,
                 commission=commission,
@@ -212,5 +213,12 @@ def _decided(recorder: Recorder, clock: Clock, carried: Mapping[int, CarriedOrde
     return tuple(orders)
 
 
-def _exact(number: float) -> Decimal:
-    return Decimal(repr(float(number)))
+def _shares(quantity: float) -> Decimal:
+    """Without sign."""
+    whole = float(quantity).is_integer()
+    return Decimal(abs(int(quantity)) if whole else repr(abs(float(quantity))))
+
+
+def _rounded(figure: float) -> Decimal:
+    """A price or a commission without what binary fractions add far behind the point."""
+    return Decimal(repr(round(float(figure), _PLACES)))

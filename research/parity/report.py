@@ -58,7 +58,8 @@ class ParityReport:
     `seen_result` and `stored_result` are the backtests' profits over the bars as the session saw them and as the
     warehouse holds them; `missing` says in a sentence why the latter is None. Results leave out what the position of
     before the session earned, which is the same in all. `total` is the live result less that of the stored bars, or
-    of those seen where there are no others, and the sum of `parts`.
+    of those seen where there are no others, and the sum of `parts`. `marks` are the last closes, `equity` is of when
+    trading began, `traded` the money of all live fills.
     """
 
     deployment: str
@@ -69,6 +70,7 @@ class ParityReport:
     seen_result: Decimal
     stored_result: Decimal | None
     total: Decimal
+    marks: Mapping[str, Decimal]
     equity: Decimal
     traded: Decimal
     missing: str | None
@@ -154,6 +156,7 @@ def compared(
         seen_result=seen_result,
         stored_result=stored_result,
         total=total,
+        marks=live.marks,
         equity=live.equity,
         traded=traded,
         missing=missing,
