@@ -5,8 +5,8 @@ Belongs here: pairing lists of orders. Does not belong here: what a pair's diffe
 - An order that trades at once belongs to the other run's order of the same symbol and side, decided on the same bar.
 - An order that waits for a price is renewed whenever it moves, so its bar says little: those that filled are paired in
   the order of their bars, and one that filled alone with an order of the other run that waited in vain.
-- What is left over is paired with an earlier order of the same symbol and side, if the other run decided nothing else
-  about the symbol in between: that signal came late.
+- What filled and is left over is paired with an earlier order of the same symbol and side that is left over too, if
+  nothing else of the symbol is between them: that signal came late.
 """
 
 from collections import defaultdict
@@ -90,9 +90,9 @@ def _waiting(orders: Iterable[DecidedOrder], *, filled: bool) -> dict[tuple[str,
 
 
 def _late(one: Sequence[DecidedOrder], other: Sequence[DecidedOrder]) -> _Matches:
-    """Orders of `one` that `other` decided on an earlier bar."""
-    free = sorted((order for order in other if not order.waits), key=lambda order: order.bar)
-    for order in sorted((order for order in one if not order.waits), key=lambda order: order.bar):
+    """Filled orders of `one` that `other` decided on an earlier bar."""
+    free = sorted((order for order in other if order.filled and not order.waits), key=lambda order: order.bar)
+    for order in sorted((order for order in one if order.filled and not order.waits), key=lambda order: order.bar):
         before = [held for held in free if held.symbol == order.symbol and held.bar < order.bar]
         if before and before[-1].side == order.side:
             free.remove(before[-1])

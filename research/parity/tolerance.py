@@ -47,8 +47,8 @@ def verdicts(report: ParityReport, tolerances: Tolerances) -> tuple[Verdict, ...
     """Every judgement of a report, in one order."""
     parts, most = report.parts, tolerances
     return (
-        _count("signals", report.signals, most.signals, "signals were missed, late or not the backtest's"),
-        _count("missed_fills", report.missed_fills, most.missed_fills, "decisions were filled on one side only"),
+        _count("signals", report.signals, most.signals, "Signals that were missed, late or not the backtest's"),
+        _count("missed_fills", report.missed_fills, most.missed_fills, "Decisions that one side filled less of"),
         _points("price", parts.price, report.traded, most.price, "the value traded live"),
         _points("costs", parts.costs, report.traded, most.costs, "the value traded live"),
         _points("data_revision", parts.data_revision, report.equity, most.revision, "the account's equity"),
@@ -57,10 +57,12 @@ def verdicts(report: ParityReport, tolerances: Tolerances) -> tuple[Verdict, ...
 
 
 def _count(name: str, found: int, most: int, what: str) -> Verdict:
-    return Verdict(name, found <= most, Decimal(found), Decimal(most), f"{found} {what}; {most} may be.")
+    return Verdict(name, found <= most, Decimal(found), Decimal(most), f"{what}: {found}; {most} may be.")
 
 
 def _points(name: str, amount: Decimal, base: Decimal, most: Decimal, of: str) -> Verdict:
     measured = (abs(amount) / base * _POINTS).quantize(Decimal("0.001")) if base else Decimal(0)
-    text = f"{name.replace('_', ' ')} {amount:+,.2f} is {measured:.2f} basis points of {of}; {most:f} may be."
+    text = (
+        f"{name.replace('_', ' ').capitalize()} {amount:+,.2f} is {measured:.2f} basis points of {of}; {most:f} may be."
+    )
     return Verdict(name, measured <= most, measured, most, text)

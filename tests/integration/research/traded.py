@@ -54,7 +54,8 @@ class Trader:
         self.attempt += 1
         self.stop, self.last, self.failure = threading.Event(), None, None
         self.session = Session(SessionSettings(port=self.gateway.port, client_id=CLIENT, skew_most=1e9, **QUICK))
-        patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6)
+        # a closed bar of the simulator's history is final; asked for it twice, the pacing would wait a quarter of a minute
+        patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6, believe_after=0.0)
         experiment = self.experiment
         plan = Plan(
             self.name, day, f"run{self.attempt}", self.attempt, self._strategy(), experiment.params, experiment.symbols,
@@ -62,7 +63,9 @@ class Trader:
         )  # fmt: skip
         self.thread = threading.Thread(target=self._run, args=(plan,))
         self.thread.start()
-        warm = max(XNYS.close_utc(XNYS.previous_session(day)), self.clock() if self.clock() > XNYS.open_utc(day) else START)
+        warm = max(
+            XNYS.close_utc(XNYS.previous_session(day)), self.clock() if self.clock() > XNYS.open_utc(day) else START
+        )
         self.until(lambda: self.last is not None and self.last >= warm.replace(tzinfo=None))
 
     def _strategy(self):
@@ -81,9 +84,7 @@ class Trader:
         try:
             with self.session, Alerts("test", None) as alerts:
                 self.session.open()
-                around = Surroundings(
-                    self.session, self.ledger, self.warehouse, XNYS, alerts, self.clock, self.stop
-                )
+                around = Surroundings(self.session, self.ledger, self.warehouse, XNYS, alerts, self.clock, self.stop)
                 trade(plan, around)
         except Exception as failure:  # noqa: BLE001 (told to the test)
             self.failure = failure
@@ -134,11 +135,9 @@ class Trader:
 
 
 def experiment(**changes):
-    return Experiment.build(
-        **{
-            "name": "parity", "strategy": "strategies.sma_crossover.SMACrossover",
-            "params": {"sma_short": 2, "sma_long": 5, "max_concentration": 0.004, "max_position_size": 0.004},
-            "symbols": ["AAPL"], "start": "2024-01-02", "end": "2024-01-05", "resolution": "1m", "limits": {},
-            "costs": {"model": "ibkr_fixed"}, **changes,
-        }  # fmt: skip
-    )
+    params = {"sma_short": 2, "sma_long": 5, "max_concentration": 0.004, "max_position_size": 0.004}
+    fields = {
+        "name": "parity", "strategy": "strategies.sma_crossover.SMACrossover", "params": params, "symbols": ["AAPL"],
+        "start": "2024-01-02", "end": "2024-01-05", "resolution": "1m", "limits": {}, "costs": {"model": "ibkr_fixed"},
+    }  # fmt: skip
+    return Experiment.build(**{**fields, **changes})
