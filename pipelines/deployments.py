@@ -191,6 +191,19 @@ def _is_done(run: SessionRun) -> bool:
     return run.ended is not None and run.ended.outcome == "done"
 
 
+def traded_session(ledger: Ledger, deployment: str, session: date | None) -> date:
+    """The session asked for, or the latest, if a run of the deployment has begun it.
+
+    Raises:
+        SettingsError: none has.
+    """
+    known = [run.scope.session for run in ledger.sessions(deployment) if run.scope.session is not None]
+    if not known or (session is not None and session not in known):
+        asked = "none" if session is None else f"no session {session}"
+        raise SettingsError(f"session: {deployment} has traded {asked}.")
+    return session or known[-1]
+
+
 # -------------------------------------------------------------------- one session
 
 
@@ -210,7 +223,7 @@ def run_session(
 
     with open_ledger(settings) as ledger:
         scope, switched = ledger.deployments()[deployment]
-        experiment = _experiment_of(switched)
+        experiment = experiment_of(switched)
         refuse_bad_warm_up(settings, experiment)
         calendar = get_calendar(experiment.calendar)
         plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
@@ -228,7 +241,12 @@ def run_session(
             return outcome
 
 
-def _experiment_of(switched: DeploymentSwitched) -> "Experiment":
+def experiment_of(switched: DeploymentSwitched) -> "Experiment":
+    """The experiment that was switched on, as its file was then.
+
+    Raises:
+        ExperimentError: this version cannot read it.
+    """
     import yaml
 
     from research.experiment import Experiment, StrictLoader

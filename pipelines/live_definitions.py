@@ -12,7 +12,16 @@ import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, watched
+from pipelines.errors import PipelineError
 from pipelines.metadata import records_table, sparkline
+from pipelines.parity import (
+    PARITY_REPORT,
+    compare_session,
+    parity_check_results,
+    parity_check_specs,
+    parity_evaluations,
+    parity_metadata,
+)
 from pipelines.settings import Settings, load_settings
 
 JOB = "live_trading"
@@ -51,6 +60,7 @@ def trade_session(context: dg.OpExecutionContext, config: SessionConfig, live: d
     )  # fmt: skip
     context.log.info(f"{config.deployment}: {outcome.ending}: {outcome.reason}")
     context.log_event(_reported(live.load(), config))
+    _report_parity(context, live.load(), config)
     if outcome.ending not in {"done", "stopped"}:
         raise dg.Failure(f"{config.deployment}: {outcome.ending}: {outcome.reason}", allow_retries=False)
 
@@ -83,6 +93,54 @@ def _reported(settings: Settings, config: SessionConfig) -> dg.AssetMaterializat
         SESSION_REPORT, description=report.sentence, metadata=metadata,
         tags={DEPLOYMENT_TAG: config.deployment, SESSION_TAG: config.session},
     )  # fmt: skip
+
+
+def _report_parity(context: dg.OpExecutionContext, settings: Settings, config: SessionConfig) -> None:
+    """Hold the session against its backtest over the bars that it saw; the session stands whatever comes of it."""
+    from research.errors import ResearchError
+    from warehouse.errors import WarehouseError
+
+    try:
+        compared = compare_session(settings, config.deployment, date.fromisoformat(config.session))
+    except (PipelineError, ResearchError, WarehouseError) as failure:
+        context.log.warning(f"{config.deployment}: there is no parity report: {failure}")
+        return
+    materialization = dg.AssetMaterialization(
+        PARITY_REPORT, description=compared.report.sentence, metadata=parity_metadata(compared),
+        tags={DEPLOYMENT_TAG: config.deployment, SESSION_TAG: config.session},
+    )  # fmt: skip
+    context.log_event(materialization)
+    for evaluation in parity_evaluations(compared):
+        context.log_event(evaluation)
+
+
+class ParityConfig(dg.Config):
+    """Which session of which deployment; the latest that was traded where no session is named."""
+
+    deployment: str
+    session: str | None = None
+
+
+@dg.asset(
+    name=PARITY_REPORT,
+    group_name="live",
+    kinds={"python"},
+    deps=[SESSION_REPORT],
+    check_specs=parity_check_specs(),
+    description="A live session held against the backtest of its day, over the bars that it saw and those that the"
+    " warehouse holds now: the difference in money, trade by trade, split into its causes. The job reports it at the"
+    " end of a session; materialise it again when the day's bars have been fetched.",
+)
+def parity_report(config: ParityConfig, live: dg.ResourceParam[LiveSettings]) -> dg.MaterializeResult:
+    """Compare one session."""
+    compared = compare_session(
+        live.load(), config.deployment, None if config.session is None else date.fromisoformat(config.session)
+    )
+    return dg.MaterializeResult(
+        metadata=parity_metadata(compared),
+        check_results=list(parity_check_results(compared)),
+        tags={DEPLOYMENT_TAG: config.deployment, SESSION_TAG: compared.report.session.isoformat()},
+    )
 
 
 @dg.job(
@@ -183,7 +241,8 @@ defs = dg.Definitions(
             group_name="live",
             kinds={"python"},
             description="What a deployment did in one session; one materialization a session, by tags.",
-        )
+        ),
+        parity_report,
     ],
     jobs=[live_trading],
     sensors=[live_supervisor],

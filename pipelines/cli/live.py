@@ -160,15 +160,10 @@ def report(
     import dataclasses
 
     from broker.deployment.report import session_report
-    from pipelines.deployments import open_ledger
+    from pipelines.deployments import open_ledger, traded_session
 
     with open_ledger(load_settings()) as ledger:
-        known = [run.scope.session for run in ledger.sessions(deployment) if run.scope.session is not None]
-        if not known or (session is not None and session not in known):
-            raise SettingsError(
-                f"session: {deployment} has traded {'none' if session is None else f'no session {session}'}."
-            )
-        found = session_report(ledger, deployment, session or known[-1])
+        found = session_report(ledger, deployment, traded_session(ledger, deployment, session))
     if as_json:
         print_json(dataclasses.asdict(found))
         return 0
@@ -184,6 +179,45 @@ def report(
     for ts, text in found.timeline:
         say(f"{ts:%Y-%m-%d %H:%M:%S} {text}")
     return 0
+
+
+@live.command
+def parity(
+    deployment: str,
+    /,
+    *,
+    session: date | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Hold a session against the backtest of its day, and split the difference into its causes.
+
+    The same strategy is run over the bars as the session saw them, and over those that the warehouse holds now. Exit
+    code 1 where the difference is beyond the tolerances.
+
+    Args:
+        deployment: Its name.
+        session: The exchange date; the latest session that was traded unless given.
+        as_json: Print JSON.
+    """
+    import dataclasses
+
+    from pipelines.parity import compare_session
+    from research.parity.page import COLUMNS, trade_rows
+
+    found = compare_session(load_settings(), deployment, session)
+    if as_json:
+        print_json({**dataclasses.asdict(found.report), "checks": [dataclasses.asdict(one) for one in found.verdicts]})
+    else:
+        say(found.report.sentence)
+        for sentence in (found.report.missing, *found.report.remarks):
+            if sentence:
+                say(sentence)
+        print_rows(COLUMNS, trade_rows(found.report))
+        for one in found.verdicts:
+            if not one.passed:
+                say(f"beyond the tolerance: {one.sentence}")
+        say(str(found.written.page))
+    return 0 if all(one.passed for one in found.verdicts) else 1
 
 
 def _money(amount: "Decimal | None") -> str | None:

@@ -3,8 +3,3 @@
 Belongs here: replaying a session, pairing its orders with the backtest's, splitting the difference, the page. Does not
 belong here: trading, Dagster, settings.
 """
-
-from research.parity.report import ParityReport, parity_report
-from research.parity.tolerance import Tolerances, Verdict, verdicts
-
-__all__ = ["ParityReport", "Tolerances", "Verdict", "parity_report", "verdicts"]

@@ -85,6 +85,7 @@ def parity_html(report: ParityReport, verdicts: Sequence[Verdict]) -> str:
                 "Tolerances",
                 ("check", "passed", "what was found"),
                 [(one.name.replace("_", " "), "yes" if one.passed else "no", one.sentence) for one in verdicts],
+                kind="findings",
             ),
         ),
     )
@@ -93,7 +94,7 @@ def parity_html(report: ParityReport, verdicts: Sequence[Verdict]) -> str:
 def _reasons(report: ParityReport) -> str:
     rows = [(label, trade.note) for label, trade in zip(_labels(report.trades), report.trades, strict=True)]
     explained = [row for row in rows if row[1]]
-    return table_card("Why", ("trade", "reason"), explained) if explained else ""
+    return table_card("Why", ("trade", "reason"), explained, kind="findings") if explained else ""
 
 
 _NOTE = "Live less backtest: below zero the live session did worse."

@@ -14,8 +14,9 @@ import pytest
 
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
-from research.parity import Tolerances, parity_report, verdicts
 from research.parity.parts import Parts
+from research.parity.report import parity_report
+from research.parity.tolerance import Tolerances, verdicts
 from tests.integration.research.traded import ACCOUNT, XNYS, Trader, experiment
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.resolution import Resolution

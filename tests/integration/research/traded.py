@@ -54,7 +54,7 @@ class Trader:
         self.attempt += 1
         self.stop, self.last, self.failure = threading.Event(), None, None
         self.session = Session(SessionSettings(port=self.gateway.port, client_id=CLIENT, skew_most=1e9, **QUICK))
-        # a closed bar of the simulator's history is final; asked for it twice, the pacing would wait a quarter of a minute
+        # a closed bar of the simulator's history is final; to ask for it twice takes a quarter of a minute
         patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6, believe_after=0.0)
         experiment = self.experiment
         plan = Plan(
