@@ -102,19 +102,27 @@ def replayed(experiment: Experiment, bars: Mapping[str, pa.Table], opening: Open
         first = min(table["session"][0].as_py() for table in tables)
         last = max(table["session"][-1].as_py() for table in tables)
         experiment = experiment.model_copy(update={"start": first, "end": last})
-    prepared = prepare_run(experiment, bars)
+    return traded_again(prepare_run(experiment, bars), opening)
+
+
+def traded_again(prepared: PreparedRun, opening: Opening) -> tuple[DecidedOrder, ...]:
+    """`replayed` for a run whose parts are looked up.
+
+    Raises:
+        ExperimentError: what a strategy can only know when it meets its symbols.
+    """
     clock = clock_of(list(prepared.bars.values()), prepared.calendar)
     guard = RiskGuard(prepared.limits, session_of=clock.session_at, session_close=clock.session_close)
     broker = _SessionBroker(prepared, guard, clock, opening)
     cerebro = bt.Cerebro(stdstats=False, preload=True, runonce=False)
     cerebro.setbroker(broker)
     for symbol_bars in prepared.bars.values():
-        cerebro.adddata(arrow_feed(symbol_bars, experiment.resolution))
+        cerebro.adddata(arrow_feed(symbol_bars, prepared.experiment.resolution))
     cerebro.addstrategy(prepared.strategy, **prepared.params)
     try:
         cerebro.run()
     except StrategyError as error:
-        raise ExperimentError(f"{experiment.name}: {error}") from None
+        raise ExperimentError(f"{prepared.experiment.name}: {error}") from None
     return _decided(broker.recorder, clock, broker.carried)
 
 
@@ -163,6 +171,7 @@ class _SessionBroker(SimulatedBroker):
         )  # fmt: skip
         if carried.protective:
             order.addinfo(reduces_only=True)
+        self._ocoize(order, None)
         record = self._record(order)
         record.newest_bar = -math.inf  # it may fill on the session's first bar
         self._live[order.ref] = record
