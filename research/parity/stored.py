@@ -48,8 +48,8 @@ def stored_bars(
         table = _read(warehouse, experiment, symbol, mine["session"][0].as_py(), session)
         last, held = _last(mine), _last(_of(table, session))
         if held is None or (last is not None and held < last):
-            until = "no bar" if held is None else f"bars up to {held:%H:%M} UTC only"
-            return StoredBars({}, f"{symbol}: the warehouse holds {until} of {session} yet.")
+            lacks = f"does not hold {session} yet" if held is None else f"holds {session} up to {held:%H:%M} UTC only"
+            return StoredBars({}, f"{symbol}: the warehouse {lacks}.")
         found[symbol] = _up_to(_with_days_seen(table, mine), last)
     return StoredBars(found, None)
 

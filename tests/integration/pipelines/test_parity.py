@@ -121,7 +121,7 @@ def test_the_job_reports_the_session_and_its_parity(traded):
     assert (session.asset_key.path, parity.asset_key.path) == (["session_report"], ["parity_report"])
     metadata = parity.metadata
     assert metadata["compared with"].text == "bars as seen"
-    assert "the warehouse holds no bar of 2024-01-08 yet" in metadata["remarks"].md_str
+    assert "the warehouse does not hold 2024-01-08 yet" in metadata["remarks"].md_str
     assert metadata["plot"].md_str.startswith("![from backtest to live](data:image/png;base64,")
     assert {"slippage", "equity"} <= set(session.metadata)
     assert [check.check_name for check in result.get_asset_check_evaluations()] == list(CHECKS)

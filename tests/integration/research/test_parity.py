@@ -94,7 +94,7 @@ def test_a_quiet_session_trades_as_its_backtest_to_the_last_digit(trader):
 
 
 def test_a_day_that_the_warehouse_lacks_is_said_in_a_sentence(trader):
-    assert report(trader, QUIET).missing == "AAPL: the warehouse holds no bar of 2024-01-08 yet."
+    assert report(trader, QUIET).missing == "AAPL: the warehouse does not hold 2024-01-08 yet."
 
 
 def test_the_live_result_is_what_the_account_earned(trader):
