@@ -219,12 +219,22 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     assert "run 1 begins" in report.stdout
     assert "run 2 begins" in report.stdout
 
+    # the session beside its backtest, over both runs and the time between them
+    parity = desk.run("live", "parity", "quick")
+    assert "quick, session 2024-01-08: live " in parity.stdout, parity.stderr
+    assert "AAPL: the warehouse does not hold 2024-01-08 yet." in parity.stdout
+    assert (desk.project / "results" / "parity" / "quick" / "2024-01-08" / "parity.png").exists()
+    told = json.loads(desk.run("live", "parity", "quick", "--session", "2024-01-08", "--json").stdout)
+    assert {trade["symbol"] for trade in told["trades"]} == {"AAPL"}
+    assert parity.returncode == (0 if all(check["passed"] for check in told["checks"]) else 1)
+
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("start", "nothing"), "barloom: experiment: 'nothing' has no file experiments/nothing.yaml."),
         (("halt", "nothing"), "barloom: deployment: 'nothing' is not one of"),
+        (("parity", "nothing"), "barloom: session: nothing has traded none."),
         (("start", "quick", "--mode", "live"), "barloom: mode: live is asked for, but IB_TRADING_MODE is paper."),
     ],
 )
