@@ -29,6 +29,7 @@ from warehouse.store import Warehouse
 ACCOUNT, CLIENT, XNYS = "DU1234567", 10, get_calendar("XNYS")
 QUICK = {"heartbeat_seconds": 20.0, "answer_seconds": 10.0, "retry_seconds": 0.05, "sync_seconds": 10.0, "reset": None}
 WAIT = 20
+UNDER_WAY = {None, "INTENDED", "SENT", "CANCEL_SENT"}
 START = datetime.min.replace(tzinfo=UTC)
 
 
@@ -97,11 +98,11 @@ class Trader:
         assert self.failure is None, self.failure
 
     def settle(self):
-        """Until orders and answers that are on their way have arrived."""
+        """Until orders and cancellations that are on their way have arrived, and what follows from them."""
         end = time.monotonic() + WAIT
-        while any(order.state in {"INTENDED", None} for order in self.ledger.open_intents(ACCOUNT)):
-            assert time.monotonic() < end, "an order is not sent"
-            time.sleep(0.005)
+        while {order.state for order in self.ledger.open_intents(ACCOUNT)} & UNDER_WAY:
+            assert time.monotonic() < end, "an order is under way for too long"
+            self.session.server_time()
         self.session.server_time()
 
     def step(self, bars=1):
