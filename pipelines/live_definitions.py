@@ -5,6 +5,7 @@ It is a code location of its own, so that reloading research code cannot touch a
 """
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -111,7 +112,7 @@ def _report_parity(context: dg.OpExecutionContext, settings: Settings, config: S
     )  # fmt: skip
     context.log_event(materialization)
     for evaluation in parity_evaluations(compared):
-        context.log_event(evaluation)
+        context.log_event(evaluation)  # type: ignore[arg-type]  # it takes them
 
 
 class ParityConfig(dg.Config):
@@ -131,12 +132,12 @@ class ParityConfig(dg.Config):
     " warehouse holds now: the difference in money, trade by trade, split into its causes. The job reports it at the"
     " end of a session; materialise it again when the day's bars have been fetched.",
 )
-def parity_report(config: ParityConfig, live: dg.ResourceParam[LiveSettings]) -> dg.MaterializeResult:
+def parity_report(config: ParityConfig, live: dg.ResourceParam[LiveSettings]) -> Iterator[dg.MaterializeResult[Any]]:
     """Compare one session."""
     compared = compare_session(
         live.load(), config.deployment, None if config.session is None else date.fromisoformat(config.session)
     )
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata=parity_metadata(compared),
         check_results=list(parity_check_results(compared)),
         tags={DEPLOYMENT_TAG: config.deployment, SESSION_TAG: compared.report.session.isoformat()},
