@@ -99,12 +99,12 @@ def live_session(
         raise ParityError(f"session: the account of {deployment} had not told its money when {session} began.")
     account = recorded[0].scope.account
     names = {held.con_id: held.symbol for held in began.held if held.symbol in experiment.symbols}
-    fills = [
+    opens, until = calendar.open_utc(session), calendar.open_utc(calendar.next_session(session))
+    fills = [  # by when they happened: what filled while nobody ran is recorded in a later session
         one
-        for one in ledger.fills(account, session)
-        if one.scope.deployment == deployment and one.filled.con_id in names
+        for one in ledger.fills(account)
+        if one.scope.deployment == deployment and one.filled.con_id in names and opens <= one.filled.executed < until
     ]
-    opens = calendar.open_utc(session)
     bars = {symbol: _first_seen(seen_bars, symbol, experiment, calendar) for symbol in experiment.symbols}
     return LiveSession(
         deployment=deployment,

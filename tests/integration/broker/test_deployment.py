@@ -303,6 +303,23 @@ def test_the_next_run_goes_on_with_position_protection_and_memory(stage):
     settled(stage, lambda s: not s.held())
     settled(stage, lambda s: not s.working())
     assert len({i.order_ref for i in stage.kinds("intent")}) == 3
+    first, second = stage.kinds("trading_begin")
+    assert [(one.quantity, len(began.working)) for began in (first, second) for one in began.held] == [
+        (0, 0), (held["AAPL"], 1)
+    ]  # fmt: skip
+    (protecting,) = second.working
+    assert (protecting.order_type, protecting.quantity, protecting.reduces_only) == ("STP", held["AAPL"], True)
+    assert second.variables["own"]["counted"] > 0
+
+
+def test_a_session_whose_bars_cannot_be_kept_is_traded_all_the_same(stage):
+    (stage.folder / "data").mkdir()
+    (stage.folder / "data" / "seen").write_text("no folder")
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    (alarm,) = [a for a in stage.kinds("alarm") if a.code == "bars_not_recorded"]
+    assert "the bars of the session are not recorded" in alarm.text
 
 
 def test_a_protective_order_that_filled_while_nobody_ran_is_booked(stage):
