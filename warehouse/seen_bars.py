@@ -82,7 +82,7 @@ class SeenBarsFile:
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
-            self.fault = f"{self.path}: the bars of the session are not recorded: {error.strerror}."
+            self.fault = f"{self.path}: the bars of the session are not recorded: {error.strerror or error}."
 
     def _take(self) -> list[SeenBar]:
         """What waits, at least one bar; nothing at the end."""

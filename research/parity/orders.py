@@ -34,7 +34,7 @@ class DecidedOrder:
         bar: close of the bar that it was decided on, aware UTC.
         side: which way.
         kind: market, close, limit, stop, ...; `external` for fills that no order of ours explains.
-        ordered: shares that were to be traded.
+        ordered: shares that were to be traded; 0 for what a backtest's risk guard refused.
         filled: shares that were.
         value: money of the fills, shares times price.
         commission: of the fills; what the cost model charges where the broker has not told it.

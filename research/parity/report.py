@@ -3,8 +3,8 @@
 Belongs here: putting session, replays, pairs and parts together. Does not belong here: each of them, files, pages.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from broker.costs import CostModel
 from research.experiment import Experiment
 from research.parity.live import LiveSession, charged, live_session
-from research.parity.orders import DecidedOrder, exactly
+from research.parity.orders import DecidedOrder, Side, exactly
 from research.parity.pairing import Pair, paired
 from research.parity.parts import Parts, between, revised
 from research.parity.replay import replayed
@@ -34,7 +34,7 @@ class TradeParity:
     """
 
     symbol: str
-    side: str
+    side: Side
     bar: datetime
     live: DecidedOrder | None
     seen: DecidedOrder | None
@@ -140,7 +140,7 @@ def compared(
     missing: str | None = None,
 ) -> ParityReport:
     """The report from the orders of all three; `stored` is None where the warehouse lacks the session."""
-    rows = _rows(live, seen, stored, experiment)
+    rows = _rows(live, seen, None if stored is None else _sent(stored), experiment)
     trades = tuple(sorted(rows, key=lambda row: (row.bar, row.symbol)))
     live_result, seen_result = _result(live.orders, live.marks), _result(seen, live.marks)
     stored_result = None if stored is None else _result(stored, live.marks)
@@ -164,6 +164,11 @@ def compared(
     )
 
 
+def _sent(orders: Iterable[DecidedOrder]) -> list[DecidedOrder]:
+    """Without those that risk refused, which live are no orders either."""
+    return [order for order in orders if order.ordered]
+
+
 def _result(orders: Sequence[DecidedOrder], marks: Mapping[str, Decimal]) -> Decimal:
     with exactly():
         return sum((order.worth(marks[order.symbol]) for order in orders if order.filled), _NONE)
@@ -173,14 +178,18 @@ def _rows(
     live: LiveSession, seen: Sequence[DecidedOrder], stored: Sequence[DecidedOrder] | None, experiment: Experiment
 ) -> list[TradeParity]:
     costs, held = experiment.costs.build(), stored is not None
-    revisions = list(paired(seen, stored or ()))
+    sent = _sent(seen)
+    refused = {(order.symbol, order.side, order.bar): order.reason for order in seen if not order.ordered}
+    revisions = list(paired(sent, stored or ()))
     rows = []
-    for pair in paired(live.orders, seen):
+    for pair in paired(live.orders, sent):
         revision = next((one for one in revisions if pair.other is not None and one.one is pair.other), None)
         if revision is not None:
             revisions.remove(revision)
         later = None if revision is None else revision.other
-        rows.append(_row(live, pair, later, expected=_expected(costs, pair.one, live.session), held=held))
+        row = _row(live, pair, later, expected=_expected(costs, pair.one, live.session), held=held)
+        why = None if row.live is None else refused.get((row.symbol, row.side, row.live.bar))
+        rows.append(replace(row, note=f"refused in the backtest: {why}") if row.seen is None and why else row)
     if held:
         rows += [_row(live, Pair(None, one.one), one.other, expected=_NONE, held=True) for one in revisions]
     return [

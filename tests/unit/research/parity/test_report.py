@@ -80,6 +80,16 @@ def test_a_missed_signal_says_that_risk_refused_it():
     ]  # fmt: skip
 
 
+def test_an_order_that_risk_refuses_in_the_backtest_is_no_decision_there():
+    refused = order(ordered=0, filled=0, reason="no entries while the risk state is HALT_ENTRIES")
+    found = report([order()], [refused])
+    (row,) = found.trades
+    assert (row.seen, row.note) == (
+        None, "refused in the backtest: no entries while the risk state is HALT_ENTRIES"
+    )  # fmt: skip
+    assert found.parts == Parts(signal=D(49))
+
+
 def test_a_fill_by_somebody_else_is_a_signal_of_the_live_side_only():
     by_hand = order("SELL", kind="external", reason="not decided by the strategy", commission="0")
     found = report([by_hand], [])
