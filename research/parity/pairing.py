@@ -5,8 +5,8 @@ Belongs here: pairing lists of orders. Does not belong here: what a pair's diffe
 - An order that trades at once belongs to the other run's order of the same symbol and side, decided on the same bar.
 - An order that waits for a price is renewed whenever it moves, so its bar says little: those that filled are paired in
   the order of their bars, and one that filled alone with an order of the other run that waited in vain.
-- What filled and is left over is paired with an earlier order of the same symbol and side that is left over too, if
-  nothing else of the symbol is between them: that signal came late.
+- What filled and is left over is paired with an order of the same symbol and side that is left over too, if nothing
+  else of the symbol is between them: that signal came late, or early.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ def paired(one: Sequence[DecidedOrder], other: Sequence[DecidedOrder]) -> tuple[
     """Every order of two runs exactly once, by bar; orders that wait and never filled are left out unless paired."""
     pairs: list[Pair] = []
     left, right = list(one), list(other)
-    for match in (_same_bar, _both_filled, _filled_alone, _late):
+    for match in (_same_bar, _both_filled, _filled_alone, _moved):
         for mine, theirs in match(left, right):
             pairs.append(Pair(mine, theirs))
             _drop(left, mine)
@@ -89,11 +89,14 @@ def _waiting(orders: Iterable[DecidedOrder], *, filled: bool) -> dict[tuple[str,
     return found
 
 
-def _late(one: Sequence[DecidedOrder], other: Sequence[DecidedOrder]) -> _Matches:
-    """Filled orders of `one` that `other` decided on an earlier bar."""
+def _moved(one: Sequence[DecidedOrder], other: Sequence[DecidedOrder]) -> _Matches:
+    """Filled orders that the other run decided on another bar, an earlier one if there is a choice."""
     free = sorted((order for order in other if order.filled and not order.waits), key=lambda order: order.bar)
     for order in sorted((order for order in one if order.filled and not order.waits), key=lambda order: order.bar):
-        before = [held for held in free if held.symbol == order.symbol and held.bar < order.bar]
-        if before and before[-1].side == order.side:
-            free.remove(before[-1])
-            yield order, before[-1]
+        before = [held for held in free if held.symbol == order.symbol and held.bar < order.bar][-1:]
+        after = [held for held in free if held.symbol == order.symbol and held.bar > order.bar][:1]
+        for held in (*before, *after):
+            if held.side == order.side:
+                free.remove(held)
+                yield order, held
+                break

@@ -13,7 +13,7 @@ filled of o ordered shares at price p, commission c, mark M, for live (L) and ba
 
 What the model charges more or less because the backtest's fills were others goes to size, else to missed fill, else to
 price: to the first of them that differs. An order that only one side filled is all missed fill; one that only one side
-decided, or that was decided on a later bar, is all signal. The parts add up to the difference, without rounding.
+decided, or that was decided on another bar, is all signal. The parts add up to the difference, without rounding.
 """
 
 from collections.abc import Iterable
@@ -63,7 +63,7 @@ def between(live: DecidedOrder | None, modelled: DecidedOrder | None, mark: Deci
         mark: the price up to which shares are valued.
         expected: what the cost model charges for the live fills.
     """
-    if live is None or modelled is None or _later(live, modelled):
+    if live is None or modelled is None or _moved(live, modelled):
         return Parts(signal=_worth(live, mark) - _worth(modelled, mark))
     at = modelled.price
     if at is None or not live.filled:
@@ -91,7 +91,7 @@ def revised(seen: DecidedOrder | None, stored: DecidedOrder | None, mark: Decima
     return Parts(data_revision=_worth(seen, mark) - _worth(stored, mark))
 
 
-def _later(live: DecidedOrder, modelled: DecidedOrder) -> bool:
+def _moved(live: DecidedOrder, modelled: DecidedOrder) -> bool:
     """An order that waits for its price is renewed on many bars, which is no other signal."""
     return live.bar != modelled.bar and not (live.waits and modelled.waits)
 

@@ -211,9 +211,8 @@ def _row(live: LiveSession, pair: Pair, stored: DecidedOrder | None, *, expected
     if held:
         parts.append(revised(seen, stored, mark))
     bar = min(known.bar for known in (ours, seen, stored) if known is not None)
-    return TradeParity(
-        order.symbol, order.side, bar, ours, seen, stored, Parts.sum_of(parts), _note(live, ours, seen, stored)
-    )
+    note = _note(live, ours, seen, stored) or (_revision(seen, stored) if held else "")
+    return TradeParity(order.symbol, order.side, bar, ours, seen, stored, Parts.sum_of(parts), note)
 
 
 def _note(live: LiveSession, ours: DecidedOrder | None, seen: DecidedOrder | None, stored: DecidedOrder | None) -> str:
@@ -222,13 +221,29 @@ def _note(live: LiveSession, ours: DecidedOrder | None, seen: DecidedOrder | Non
         return "only the warehouse's bars decide so" if seen is None else _why_not(live, seen)
     if seen is None:
         return ours.reason if ours.kind == "external" else "the backtest decided no such order"
-    if ours.bar != seen.bar and not ours.waits:
-        return f"decided {ours.bar - seen.bar} later than in the backtest"
+    moved = _moved(ours, seen, "in the backtest")
+    if moved:
+        return moved
     if ours.filled != ours.ordered and seen.filled == seen.ordered:
         return f"live {ours.filled:f} of {ours.ordered:f} were filled{_because(ours)}"
     if seen.filled != seen.ordered and ours.filled == ours.ordered:
         return f"in the backtest {seen.filled:f} of {seen.ordered:f} were filled{_because(seen)}"
     return ""
+
+
+def _revision(seen: DecidedOrder | None, stored: DecidedOrder | None) -> str:
+    """How the warehouse's bars decide otherwise; empty where they decide the same."""
+    if stored is None:
+        return "not decided over the warehouse's bars"
+    return _moved(stored, seen, "over the bars as they were seen") if seen is not None else ""
+
+
+def _moved(order: DecidedOrder, other: DecidedOrder, where: str) -> str:
+    """That an order was decided on another bar than the other one; empty where it was not."""
+    if order.bar == other.bar or order.waits:
+        return ""
+    when = "later" if order.bar > other.bar else "earlier"
+    return f"decided {abs(order.bar - other.bar)} {when} than {where}"
 
 
 def _because(order: DecidedOrder) -> str:

@@ -122,7 +122,9 @@ def test_a_revised_bar_is_a_data_revision_and_nothing_else(trader, stored):
     assert found.parts == Parts(data_revision=found.total)
     assert found.total == found.seen_result - found.stored_result != 0
     (row,) = [trade for trade in found.trades if trade.bar == first.bar]
-    assert (row.live.filled, row.seen.filled, row.stored) == (first.live.filled, first.seen.filled, None)
+    assert (row.live, row.seen) == (first.live, first.seen)
+    assert row.stored.bar > first.bar
+    assert row.note == f"decided {row.stored.bar - first.bar} later than over the bars as they were seen"
 
 
 def _columns(table, *names):

@@ -28,8 +28,12 @@ def test_a_later_order_of_the_same_side_is_the_same_signal_come_late():
     assert pairs([order(bar=9)], [order(bar=4)]) == [("BUY-9", "BUY-4")]
 
 
-def test_an_earlier_order_is_no_late_signal():
-    assert pairs([order(bar=4)], [order(bar=9)]) == [("BUY-4", None), (None, "BUY-9")]
+def test_an_earlier_order_of_the_same_side_is_the_same_signal_come_early():
+    assert pairs([order(bar=4)], [order(bar=9)]) == [("BUY-4", "BUY-9")]
+
+
+def test_a_signal_came_late_rather_than_early():
+    assert pairs([order(bar=5)], [order(bar=4), order(bar=6)]) == [("BUY-5", "BUY-4"), (None, "BUY-6")]
 
 
 def test_a_signal_is_not_late_once_the_backtest_has_turned():

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +58,11 @@ def test_a_decision_that_only_the_warehouse_s_bars_make_has_a_row_of_its_own():
     assert found.signals == 0
 
 
+def test_a_decision_that_the_warehouse_s_bars_do_not_make_says_so():
+    (row,) = report([order(commission="0")], [order(commission="0")], []).trades
+    assert (row.parts, row.note) == (Parts(data_revision=D(50)), "not decided over the warehouse's bars")
+
+
 def test_an_order_that_nobody_filled_is_no_trade():
     assert report([order(filled=0)], [order(filled=0)]).trades == ()
 
@@ -98,9 +104,16 @@ def test_a_fill_by_somebody_else_is_a_signal_of_the_live_side_only():
     )  # fmt: skip
 
 
-def test_a_late_signal_says_by_how_much():
-    (row,) = report([order(bar=4)], [order(bar=1)]).trades
-    assert (row.note, row.signal_differs) == ("decided 0:03:00 later than in the backtest", True)
+@pytest.mark.parametrize(
+    ("live", "modelled", "note"),
+    [
+        (4, 1, "decided 0:03:00 later than in the backtest"),
+        (1, 2, "decided 0:01:00 earlier than in the backtest"),
+    ],
+)
+def test_a_signal_on_another_bar_says_by_how_much(live, modelled, note):
+    (row,) = report([order(bar=live)], [order(bar=modelled)]).trades
+    assert (row.note, row.signal_differs) == (note, True)
 
 
 def test_a_fill_in_part_says_why():
