@@ -216,6 +216,7 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     assert desk.page()["wanted"].startswith("off")
     report = desk.run("live", "report", "quick")
     assert (report.returncode, "quick, session 2024-01-08:" in report.stdout) == (0, True), report.stderr
+    assert "slippage" in report.stdout
     assert "run 1 begins" in report.stdout
     assert "run 2 begins" in report.stdout
 

@@ -30,7 +30,6 @@ ACCOUNT, CLIENT, XNYS = "DU1234567", 10, get_calendar("XNYS")
 QUICK = {"heartbeat_seconds": 20.0, "answer_seconds": 10.0, "retry_seconds": 0.05, "sync_seconds": 10.0, "reset": None}
 WAIT = 20
 UNDER_WAY = {None, "INTENDED", "SENT", "CANCEL_SENT"}
-START = datetime.min.replace(tzinfo=UTC)
 
 
 class Trader:
@@ -64,9 +63,10 @@ class Trader:
         )  # fmt: skip
         self.thread = threading.Thread(target=self._run, args=(plan,))
         self.thread.start()
-        warm = max(
-            XNYS.close_utc(XNYS.previous_session(day)), self.clock() if self.clock() > XNYS.open_utc(day) else START
-        )
+        # in the middle of a session the last bar waits for one that follows it
+        warm = max(XNYS.close_utc(XNYS.previous_session(day)), self.clock() - timedelta(minutes=1))
+        if self.clock() <= XNYS.open_utc(day):
+            warm = XNYS.close_utc(XNYS.previous_session(day))
         self.until(lambda: self.last is not None and self.last >= warm.replace(tzinfo=None))
 
     def _strategy(self):
