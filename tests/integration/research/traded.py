@@ -7,7 +7,7 @@ checked.
 import dataclasses
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import yaml
 
@@ -28,7 +28,7 @@ from warehouse.store import Warehouse
 
 ACCOUNT, CLIENT, XNYS = "DU1234567", 10, get_calendar("XNYS")
 QUICK = {"heartbeat_seconds": 20.0, "answer_seconds": 10.0, "retry_seconds": 0.05, "sync_seconds": 10.0, "reset": None}
-WAIT = 20
+WAIT = 60
 UNDER_WAY = {None, "INTENDED", "SENT", "CANCEL_SENT"}
 
 
@@ -119,7 +119,7 @@ class Trader:
             self.gateway.command("step", bars=1)
             closed = self.clock().replace(tzinfo=None)
             with self.came:
-                if self.came.wait_for(lambda closed=closed: self.last >= closed, 1.0) and self.live:
+                if self.came.wait_for(lambda closed=closed: self.last >= closed, 3.0) and self.live:
                     return
         raise AssertionError("the data are not live again")
 
