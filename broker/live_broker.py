@@ -284,6 +284,32 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
                 taken.setdefault(data, []).append(live.order)
         return {data: tuple(orders) for data, orders in taken.items()}
 
+    def take_in(self, snapshot: AccountSnapshot) -> None:
+        """Take in the account's whole state as told after the run, so that the book and its journal are complete."""
+        self._hear(snapshot)
+
+    def end_day(self, close: datetime) -> tuple[str, ...]:
+        """Ask to cancel the day orders that were decided before the exchange's close; called again until it is empty.
+
+        What is decided on the day's last bar or later is meant for the next day, and stays.
+
+        Args:
+            close: of the day, aware UTC.
+
+        Returns:
+            References of the orders that still have to end, or whose state the broker has not told yet.
+        """
+        waiting = []
+        for live in self._register.at_broker():
+            tracked = self._register.tracked(live)
+            decided: datetime = bt.num2date(live.order.created.dt)
+            ends = tracked.ticket.tif == "DAY" and decided.replace(tzinfo=UTC) < close
+            if ends:
+                self._dispatch.cancel(live, "the exchange's day is over")
+            if ends or tracked.state is not OrderState.WORKING:
+                waiting.append(live.order_ref)
+        return tuple(waiting)
+
     # ---------------------------------------------------------------- the one door
 
     def submit(self, order: Order) -> Order:

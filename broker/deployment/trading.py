@@ -26,6 +26,7 @@ import backtrader as bt
 from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import CostModel
+from broker.deployment.reconciliation import differences
 from broker.deployment.records import (
     alarm_record,
     book_changes,
@@ -39,12 +40,12 @@ from broker.errors import LiveRunError, RequestRefusedError
 from broker.feed import LiveFeed
 from broker.ib.contracts import ContractBook
 from broker.ib.history import shown_for
-from broker.ib.messages import Alarm, SessionState, StateChange
+from broker.ib.messages import AccountSnapshot, Alarm, SessionState, StateChange
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
-from broker.orders.changes import Change, OrderIntended
+from broker.orders.changes import Change, OrderIntended, PositionAdopted
 from broker.store import Store, run_live
 from risk.guard import RiskGuard
 from risk.limits import Limits
@@ -74,6 +75,9 @@ COMPONENT: Final = "trader"
 _ROUND_SECONDS: Final = 0.5  # between two looks at commands, time and memory
 _BEAT_SECONDS: Final = 5.0
 _FLATTEN_SECONDS: Final = 120.0
+_SETTLE_SECONDS: Final = 30.0  # after the last bar, for orders of the day to end
+_AGREE_SECONDS: Final = 15.0  # for what is still on its way to come; longer than a book waits for an execution
+_AGAIN_SECONDS: Final = 1.0
 
 
 class Ending(StrEnum):
@@ -81,7 +85,8 @@ class Ending(StrEnum):
 
     DONE = "done"  # the exchange's day is over
     STOPPED = "stopped"  # the operator ended it
-    NOT_FLAT = "not_flat"  # the operator wanted it flat, and it is not
+    NOT_FLAT = "not_flat"  # the operator or a limit wanted it flat, and it is not
+    MISMATCH = "mismatch"  # the day is over, and the ledger and the broker did not agree
     INTERRUPTED = "interrupted"  # the run was told to end
     FAILED = "failed"
 
@@ -208,8 +213,10 @@ class _Watch:
     ending: Ending | None = None
     reason: str = ""
     flatten_until: float = math.inf
+    settle_until: float = math.inf
     status: str = ""
     positions: dict[str, Decimal] = field(default_factory=dict)
+    adopted: list[str] = field(default_factory=list)  # what no execution explains, found after the end
     held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
 
 
@@ -233,15 +240,11 @@ class _Desk:
     # ---------------------------------------------------------------- putting together
 
     def _make_guard(self) -> RiskGuard:
-        calendar = self.around.calendar
         limits = self.plan.limits
         if hasattr(self.plan.strategy, "limits_for"):
             limits = limits.tightest(self.plan.strategy.limits_for(self.plan.params))
-        guard = RiskGuard(
-            limits,
-            session_of=lambda moment: calendar.next_session(calendar.last_closed_session(moment)),
-            session_close=calendar.close_utc,
-        )
+        # what is decided after the close, on the last bar, is still of this session, as in a backtest
+        guard = RiskGuard(limits, session_of=lambda _: self.plan.session, session_close=self.around.calendar.close_utc)
         if self.before.risk is not None:
             guard.restore(risk_state(self.before.risk))
         return guard
@@ -300,10 +303,41 @@ class _Desk:
         run_live(self.cerebro)
         if watch.ending is None:
             raise LiveRunError(f"{self.plan.deployment}: Cerebro stopped before its session was over.")
-        snapshot = self.around.gateway.synchronize()
+        snapshot, differences = self._reconcile()
+        self._record_held()
         self._record_positions(snapshot.positions)
         self._remember(force=True)
+        if watch.ending is Ending.DONE:
+            self._judge(differences)
         return SessionOutcome(watch.ending, watch.reason, dict(watch.positions))
+
+    def _reconcile(self) -> tuple[AccountSnapshot, tuple[str, ...]]:
+        """The account as the broker tells it in the end, and where the ledger had it otherwise.
+
+        What was on its way comes with the next answer. What no execution explains is adopted, and remains a difference.
+        """
+        gateway, until = self.around.gateway, time.monotonic() + _AGREE_SECONDS
+        while True:
+            snapshot = gateway.synchronize()
+            left = differences(self.around.ledger, snapshot, gateway.client_id)
+            if not left or time.monotonic() >= until:
+                return snapshot, (*self.watch.adopted, *left)
+            self.broker.take_in(snapshot)
+            time.sleep(_AGAIN_SECONDS)
+
+    def _judge(self, differences: tuple[str, ...]) -> None:
+        """Whether the day ended as it should."""
+        watch, flat = self.watch, self.guard.limits.flat_before_close_minutes
+        held = self.broker.book.positions()
+        left = [feed.symbol for feed in self.feeds if held.get(feed.p.contract.con_id)]
+        if differences:
+            self._fault(Ending.MISMATCH, f"{watch.reason}; {'; '.join(differences)}")
+        elif flat is not None and left:
+            self._fault(Ending.NOT_FLAT, f"{watch.reason}; still held: {', '.join(left)}")
+
+    def _fault(self, ending: Ending, reason: str) -> None:
+        self.watch.ending, self.watch.reason = ending, reason
+        self.alarm(Alarm(self.around.clock(), ending.value, reason))
 
     def round(self) -> None:
         """Look at commands, time and memory; on Cerebro's thread, a few times a second."""
@@ -368,7 +402,14 @@ class _Desk:
         else:
             close = self.around.calendar.close_utc(self.plan.session)
             if now >= close and (self._has_bars_until(close) or now >= close + self.plan.linger):
-                self._end(Ending.DONE, f"session {self.plan.session} is over")
+                self._end_day(close, monotonic)
+
+    def _end_day(self, close: datetime, monotonic: float) -> None:
+        """The last bar was decided on: end orders of the day, and hear how they ended, before the run does."""
+        watch = self.watch
+        watch.settle_until = min(watch.settle_until, monotonic + _SETTLE_SECONDS)
+        if not self.broker.end_day(close) or monotonic >= watch.settle_until:
+            self._end(Ending.DONE, f"session {self.plan.session} is over")
 
     def _has_bars_until(self, close: datetime) -> bool:
         naive = close.replace(tzinfo=None)
@@ -377,7 +418,7 @@ class _Desk:
     def _end(self, ending: Ending, reason: str) -> None:
         self.watch.ending, self.watch.reason = ending, reason
         if ending is Ending.NOT_FLAT:
-            self.alarm(Alarm(self.around.clock(), ending.value, reason))
+            self._fault(ending, reason)
         self.store.end()
 
     # ---------------------------------------------------------------- what Cerebro tells
@@ -441,6 +482,9 @@ class _Desk:
         if isinstance(change, Alarm):
             self.alarm(change)
             return
+        if isinstance(change, PositionAdopted) and self.store.ended:
+            name = change.contract.symbol
+            self.watch.adopted.append(f"{name}: the broker held {change.after:f} shares, the ledger {change.before:f}")
         record = record_of(change)
         if record is not None:
             self._append(record)
