@@ -64,8 +64,8 @@ class Scripted(BaseStrategy):
 class Stage:
     """One deployment on one gateway, run by run."""
 
-    def __init__(self, desk, folder, stack):
-        self.desk, self.folder, self.stack = desk, folder, stack
+    def __init__(self, desk, folder, stack, day=DAY):
+        self.desk, self.folder, self.stack, self.day = desk, folder, stack, day
         self.ledger = stack.enter_context(Ledger.open(folder / "ledger.sqlite"))
         self.act, self.orders, self.outcome, self.attempt, self.eager = None, [], None, 0, False
         self.bars, self.strategy, self.came = [], None, threading.Condition()
@@ -91,8 +91,8 @@ class Stage:
         session = Session(SessionSettings(port=self.desk.gateway.port, client_id=CLIENT, skew_most=1e9, **QUICK))
         patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6)
         plan = Plan(
-            "scripted", DAY, f"run{self.attempt}", self.attempt, Scripted, {}, ("AAPL",), Resolution.MINUTE,
-            Limits(**limits), cost_model("ibkr_fixed"), DAY - timedelta(days=4), patience=patience,
+            "scripted", self.day, f"run{self.attempt}", self.attempt, Scripted, {}, ("AAPL",), Resolution.MINUTE,
+            Limits(**limits), cost_model("ibkr_fixed"), self.day - timedelta(days=4), patience=patience,
         )  # fmt: skip
         self.session = session
         self.thread = threading.Thread(target=self._run, args=(plan, session))
