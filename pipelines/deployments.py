@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from broker.deployment.supervision import Watched
 from pipelines.clock import market_clock
-from pipelines.errors import SettingsError
+from pipelines.errors import PipelineError, SettingsError
 from pipelines.gateways import Purpose, session_settings
 from pipelines.settings import Settings
 from warehouse.calendar import TradingCalendar, get_calendar
 from warehouse.ledger.locks import AccountLock
-from warehouse.ledger.records import Command, DeploymentSwitched, Scope, SessionRun
+from warehouse.ledger.records import AlarmRaised, Command, DeploymentSwitched, Scope, SessionRun
 from warehouse.ledger.references import check_deployment
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from broker.alerts import Alerts
     from broker.deployment.trading import Plan, SessionOutcome
     from research.experiment import Experiment
+
+RUN_FAILED = "run_failed"
+"""The alarm of a run that ended otherwise than by trading its session; raised once for a run."""
 
 _WARM_UP_SESSIONS = {Resolution.DAILY: 500, Resolution.HOURLY: 120, Resolution.MINUTE: 20, Resolution.SECONDS_5: 2}
 _FRESH = timedelta(days=35)
@@ -157,9 +160,15 @@ def give_command(ledger: Ledger, deployment: str, action: str, reason: str, by: 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSeen:
-    """A run of a deployment's session as the orchestrator knows it; times are aware UTC."""
+    """A run of a deployment's session as the orchestrator knows it; times are aware UTC.
 
+    `lost` says that it is over and did not succeed, `status` is the orchestrator's word for it.
+    """
+
+    run_id: str
     going: bool
+    lost: bool
+    status: str
     launched: datetime | None
     ended: datetime | None
 
@@ -203,29 +212,44 @@ def run_session(
         AccountLockedError: somebody else trades the account; nothing was sent.
         GatewayError: the gateway did not answer, or did not tell everything.
     """
+    from broker.errors import BrokerError
+    from warehouse.errors import WarehouseError
+
+    with open_ledger(settings) as ledger:
+        try:
+            return _trade(settings, ledger, deployment, session, run_id=run_id, attempt=attempt, stop=stop)
+        except (BrokerError, WarehouseError, PipelineError) as failure:
+            if run_id not in {run.started.run_id for run in ledger.sessions(deployment)}:  # else it is told already
+                scope, _ = ledger.deployments()[deployment]
+                text = f"{run_name(run_id, attempt)} of session {session} did not begin: {failure}"
+                raise_alarm(settings, ledger, dataclasses.replace(scope, session=session), RUN_FAILED, text)
+            raise
+
+
+def _trade(
+    settings: Settings, ledger: Ledger, deployment: str, session: date, *, run_id: str, attempt: int,
+    stop: threading.Event,
+) -> "SessionOutcome":  # fmt: skip
     from broker.deployment.report import session_report
     from broker.deployment.trading import Surroundings, trade
     from broker.ib.session import Session
     from warehouse.store import Warehouse
 
-    with open_ledger(settings) as ledger:
-        scope, switched = ledger.deployments()[deployment]
-        experiment = _experiment_of(switched)
-        refuse_bad_warm_up(settings, experiment)
-        calendar = get_calendar(experiment.calendar)
-        plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
-        wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
-        if wanted.mode.value != switched.mode:
-            raise SettingsError(
-                f"IB_TRADING_MODE: {deployment} was switched on for {switched.mode}, not {wanted.mode}."
-            )
-        with AccountLock(ledger, scope.account), Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
-            gateway.open(_OPEN_SECONDS)
-            own = Warehouse(settings.data_dir)
-            around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop)
-            outcome = trade(plan, around)
-            alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
-            return outcome
+    scope, switched = ledger.deployments()[deployment]
+    experiment = _experiment_of(switched)
+    refuse_bad_warm_up(settings, experiment)
+    calendar = get_calendar(experiment.calendar)
+    plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
+    wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
+    if wanted.mode.value != switched.mode:
+        raise SettingsError(f"IB_TRADING_MODE: {deployment} was switched on for {switched.mode}, not {wanted.mode}.")
+    with AccountLock(ledger, scope.account), Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
+        gateway.open(_OPEN_SECONDS)
+        own = Warehouse(settings.data_dir)
+        around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop)
+        outcome = trade(plan, around)
+        alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
+        return outcome
 
 
 def _experiment_of(switched: DeploymentSwitched) -> "Experiment":
@@ -262,6 +286,22 @@ def alerts_of(settings: Settings, subject: str) -> "Iterator[Alerts]":
     switch = settings.switch_url.get_secret_value() if settings.switch_url else None
     with Alerts(subject, notifier(urls) if urls else None, switch) as alerts:
         yield alerts
+
+
+def run_name(run_id: str, attempt: int) -> str:
+    """How alarms name a run; one alarm `run_failed` of a run at most begins with it."""
+    return f"run {attempt} ({run_id[:8]})"
+
+
+def raise_alarm(settings: Settings, ledger: Ledger, scope: Scope, code: str, text: str) -> None:
+    """Record an alarm outside of trading and tell people; nothing happens where the session has it already.
+
+    Raises:
+        LedgerError: it was not recorded.
+    """
+    if ledger.raise_once(scope, AlarmRaised(datetime.now(UTC), code, text)):
+        with alerts_of(settings, scope.deployment) as alerts:
+            alerts.tell(code, text)
 
 
 def operator() -> str:

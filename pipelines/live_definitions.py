@@ -4,15 +4,21 @@ Belongs here: what Dagster has to know. Does not belong here: deciding (see `bro
 It is a code location of its own, so that reloading research code cannot touch a session that is traded.
 """
 
+import dataclasses
 import threading
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, watched
+from pipelines.deployments import RunSeen, open_ledger, raise_alarm, run_session, watched
 from pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from broker.deployment.supervision import Rules
+    from warehouse.ledger.records import Scope
+    from warehouse.ledger.store import Ledger
 
 JOB = "live_trading"
 SESSION_REPORT = "session_report"
@@ -107,6 +113,7 @@ def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
     """Runs to request, and for every other deployment why there is none."""
     from broker.deployment.supervision import Rules, Start, session_at, supervise
     from pipelines.clock import market_clock
+    from pipelines.lost_runs import give_up, tell_of_lost
     from warehouse.calendar import get_calendar
 
     rules, calendar, now = Rules(), get_calendar(settings.calendar), datetime.now(UTC)
@@ -119,17 +126,41 @@ def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
         market = market_clock(settings)()
         session = session_at(market, calendar, rules.lead)
         for name, (scope, _) in sorted(known.items()):
+            mine = dataclasses.replace(scope, session=session)
+            _look_back(
+                instance,
+                settings,
+                ledger,
+                dataclasses.replace(scope, session=calendar.last_closed_session(market)),
+                rules,
+            )
             runs = _runs(instance, name, session)
+            tell_of_lost(settings, ledger, mine, runs)
             seen = watched(ledger, name, session, runs, busy=_busy(instance, scope.account, name))
             found = supervise(seen, market, now, calendar, rules)
             if isinstance(found, Start):
+                if found.lost:
+                    give_up(instance, settings, ledger, mine, runs)
                 requests.append(_request(found, name, scope.account))
                 continue
             reasons.append(f"{name}: {found.reason}")
             if found.alarm is not None:
-                with alerts_of(settings, name) as alerts:
-                    alerts.tell(found.alarm, found.reason)
+                raise_alarm(settings, ledger, mine, found.alarm, f"{found.reason}.")
     return requests, reasons
+
+
+def _look_back(
+    instance: dg.DagsterInstance, settings: Settings, ledger: "Ledger", scope: "Scope", rules: "Rules"
+) -> None:
+    """Find out about runs that were lost towards the end of the session before."""
+    from broker.deployment.supervision import silent_since
+    from pipelines.lost_runs import give_up, tell_of_lost
+
+    runs = _runs(instance, scope.deployment, scope.session)
+    tell_of_lost(settings, ledger, scope, runs)
+    seen = watched(ledger, scope.deployment, scope.session, runs, busy=None)
+    if seen.running and seen.lock_free and silent_since(seen, datetime.now(UTC), rules) is not None:
+        give_up(instance, settings, ledger, scope, runs)
 
 
 def _request(start: Any, deployment: str, account: str) -> dg.RunRequest:  # noqa: ANN401 (a Start)
@@ -148,7 +179,10 @@ def _runs(instance: dg.DagsterInstance, deployment: str, session: date | None) -
     records = instance.get_run_records(dg.RunsFilter(job_name=JOB, tags=tags), limit=_MOST_RUNS)
     return [
         RunSeen(
+            run_id=record.dagster_run.run_id,
             going=record.dagster_run.status in _GOING,
+            lost=record.dagster_run.status in {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED},
+            status=record.dagster_run.status.value,
             launched=_aware(record.create_timestamp),
             ended=None if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC),
         )

@@ -7,7 +7,7 @@ At most one run trades a deployment, and at most one deployment an account. A ru
 until its lock is free: two traders on one account are worse than none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from warehouse.calendar import TradingCalendar
@@ -62,16 +62,23 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Launch a run; `run_key` is unique for every attempt of every session."""
+    """Launch a run; `run_key` is unique for every attempt of every session.
+
+    `lost` says that the run before it is called running still, and is dead.
+    """
 
     run_key: str
     session: date
     attempt: int
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to start; `alarm` names what somebody has to know, None where all is as it should be."""
+    """Nothing to start; `alarm` names what somebody has to know, None where all is as it should be.
+
+    The reason of an alarm stays the same for as long as nothing changes, so that it is told once.
+    """
 
     reason: str
     alarm: str | None = None
@@ -110,17 +117,25 @@ def supervise(
     return _try(watched, session, now, rules)
 
 
-def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
+def silent_since(watched: Watched, now: datetime, rules: Rules) -> datetime | None:
+    """Since when nothing is heard of a run that is called running; None while that may be as it should."""
     launched = watched.launched or now
     beaten = watched.heartbeat if watched.heartbeat is not None and watched.heartbeat >= launched else None
-    age = now - (beaten or launched)
-    if age <= (rules.stale if beaten else rules.start):
+    last = beaten or launched
+    return None if now - last <= (rules.stale if beaten else rules.start) else last
+
+
+def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
+    since = silent_since(watched, now, rules)
+    if since is None:
         return Wait("it runs")
-    silence = f"nothing was heard of its run for {age.total_seconds():.0f} seconds"
+    silence = f"nothing was heard of its run since {since:%Y-%m-%d %H:%M:%S} UTC"
     if not watched.lock_free:
         return Wait(f"{silence}, but the account's lock is still held", "stale_heartbeat")
     begun = _try(watched, session, now, rules)
-    return begun if isinstance(begun, Start) else Wait(f"{silence}; {begun.reason}", "stale_heartbeat")
+    if isinstance(begun, Start):
+        return replace(begun, lost=True)
+    return Wait(f"{silence}; {begun.reason}", begun.alarm or "stale_heartbeat")
 
 
 def _try(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:

@@ -89,7 +89,7 @@ def test_a_position_is_held_over_an_early_close_with_its_stop_and_orders_of_the_
 def test_an_end_that_was_not_heard_of_is_found_out_before_the_session_ends(stage):
     stage.start()
     stage.step(1, day_order)
-    stage.until(lambda: stage.working())
+    stage.until(stage.working)
     for answer in ("orderStatus", "error", "openOrder"):
         stage.desk.command("fault", answer=answer, action="drop", client=CLIENT, times=3)
     play_to(stage, CLOSE)
