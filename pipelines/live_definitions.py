@@ -5,6 +5,8 @@ It is a code location of its own, so that reloading research code cannot touch a
 """
 
 import dataclasses
+import os
+import socket
 import threading
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -111,10 +113,11 @@ def live_supervisor(
 
 def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[dg.RunRequest], list[str]]:
     """Runs to request, and for every other deployment why there is none."""
-    from broker.deployment.supervision import Rules, Start, session_at, supervise
+    from broker.deployment.supervision import SUPERVISOR, Rules, Start, session_at, supervise
     from pipelines.clock import market_clock
     from pipelines.lost_runs import give_up, tell_of_lost
     from warehouse.calendar import get_calendar
+    from warehouse.ledger.records import Heartbeat
 
     rules, calendar, now = Rules(), get_calendar(settings.calendar), datetime.now(UTC)
     requests: list[dg.RunRequest] = []
@@ -126,6 +129,7 @@ def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
         market = market_clock(settings)()
         session = session_at(market, calendar, rules.lead)
         for name, (scope, _) in sorted(known.items()):
+            ledger.beat(name, Heartbeat(now, SUPERVISOR, os.getpid(), socket.gethostname()))
             mine = dataclasses.replace(scope, session=session)
             _look_back(
                 instance,

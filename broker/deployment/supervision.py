@@ -9,8 +9,15 @@ until its lock is free: two traders on one account are worse than none.
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Final
 
 from warehouse.calendar import TradingCalendar
+
+SUPERVISOR: Final = "supervisor"
+"""Under which name the supervisor beats in the ledger, for each deployment that it looks after."""
+
+SUPERVISOR_SILENT: Final = timedelta(seconds=60)
+"""Age at which its heartbeat says that no run would be started again."""
 
 
 @dataclass(frozen=True, slots=True)

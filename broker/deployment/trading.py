@@ -36,6 +36,7 @@ from broker.deployment.records import (
     risk_record,
     risk_state,
 )
+from broker.deployment.supervision import SUPERVISOR, SUPERVISOR_SILENT
 from broker.errors import LiveRunError, RequestRefusedError
 from broker.feed import LiveFeed
 from broker.ib.contracts import ContractBook
@@ -215,6 +216,7 @@ class _Watch:
     flatten_until: float = math.inf
     settle_until: float = math.inf
     status: str = ""
+    unsupervised: bool = False
     positions: dict[str, Decimal] = field(default_factory=dict)
     adopted: list[str] = field(default_factory=list)  # what no execution explains, found after the end
     held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
@@ -364,6 +366,18 @@ class _Desk:
             Heartbeat(datetime.now(UTC), COMPONENT, os.getpid(), socket.gethostname(), status),
         )
         self.around.alerts.beat()
+        self._look_at_supervisor()
+
+    def _look_at_supervisor(self) -> None:
+        """Tell once when whoever would start this run again has gone silent; nobody else would."""
+        beat = self.around.ledger.last_heartbeat(self.plan.deployment, SUPERVISOR)
+        silent = beat is not None and datetime.now(UTC) - beat.ts > SUPERVISOR_SILENT
+        if silent and not self.watch.unsupervised and beat is not None:
+            text = (
+                f"nothing was heard of the supervisor since {beat.ts:%Y-%m-%d %H:%M:%S} UTC: is `barloom ui` running?"
+            )
+            self.alarm(Alarm(self.around.clock(), "supervisor_silent", text))
+        self.watch.unsupervised = silent
 
     def _status(self) -> str:
         live = sum(feed.is_live() for feed in self.feeds)

@@ -118,7 +118,7 @@ def resume(deployment: str, /, *, reason: str = "resumed by hand") -> int:
 def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
     """Show every deployment: what is wanted, whether it runs, positions, orders, profit, the last alarm.
 
-    Exit code 1 when one that should be trading gives no sign of life, or an alarm of today stands.
+    Exit code 1 when one that should be trading gives no sign of life, or nobody would start its sessions.
 
     Args:
         as_json: Print JSON.
@@ -183,6 +183,7 @@ def report(
 
 def _page(ledger: "Ledger", name: str) -> dict[str, object]:
     """One deployment, as far as the ledger tells."""
+    from broker.deployment.supervision import SUPERVISOR, SUPERVISOR_SILENT
     from broker.deployment.trading import COMPONENT
     from warehouse.ledger.locks import AccountLock
     from warehouse.ledger.records import AlarmRaised, EquitySnapshot
@@ -196,16 +197,21 @@ def _page(ledger: "Ledger", name: str) -> dict[str, object]:
     session = state.session
     lost = holder is None and session is not None and session.ended is None and state.desired.may_run
     silent = lost or (holder is not None and (age is None or age > _STALE_SECONDS))
+    looked = ledger.last_heartbeat(name, SUPERVISOR)
+    alone = state.desired.may_run and (looked is None or now - looked.ts > SUPERVISOR_SILENT)
     recorded = ledger.events(name)
     alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
     equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
     held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "ours"]
     return {
         "deployment": name,
-        "health": "no sign of life" if silent else "ok",
+        "health": "no sign of life" if silent else "nobody supervises it" if alone else "ok",
         "account": f"{scope.account}, {switched.mode}",
         "wanted": _wanted(state.desired),
         "traded by": "nobody now" if holder is None else str(holder),
+        "supervised": "never, `barloom ui` does that"
+        if looked is None
+        else f"{(now - looked.ts).total_seconds():.0f} s ago",
         "heartbeat": "never" if beat is None or age is None else f"{age:.0f} s ago: {beat.status}",
         "last session": "none" if session is None else _session_text(session),
         "positions": ", ".join(held) or "none",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.deployment.trading import COMPONENT
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from tests.e2e.conftest import clean_environment
@@ -93,7 +94,7 @@ class Desk:
     def trader(self):
         """The process that trades, by its latest heartbeat."""
         with self.ledger() as ledger:
-            return ledger.last_heartbeat("quick")
+            return ledger.last_heartbeat("quick", COMPONENT)
 
     def play_until_live(self, after):
         """Step the market until a run that began after a moment has live data."""

@@ -13,6 +13,7 @@ from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import cost_model
 from broker.deployment.report import session_report
+from broker.deployment.supervision import SUPERVISOR
 from broker.deployment.trading import Ending, Plan, Surroundings, trade
 from broker.emergency import stop_everything
 from broker.ib.session import Session
@@ -20,7 +21,7 @@ from broker.ib.settings import SessionSettings
 from risk.limits import Limits
 from strategies.base_strategy import BaseStrategy
 from warehouse.calendar import get_calendar
-from warehouse.ledger.records import Command, DeploymentSwitched, Scope
+from warehouse.ledger.records import Command, DeploymentSwitched, Heartbeat, Scope
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
@@ -353,6 +354,15 @@ def test_a_halt_outlives_the_run(stage):
     stage.step(1, buy())
     stage.until(lambda: "Rejected" in [name for name, _ in stage.orders])
     assert (stage.held(), stage.kinds("intent")) == ({}, [])
+
+
+def test_a_supervisor_that_fell_silent_is_told_of_once(stage):
+    stage.start()
+    stage.ledger.beat("scripted", Heartbeat(datetime.now(UTC) - timedelta(minutes=2), SUPERVISOR, 1, "here"))
+    stage.until(lambda: stage.kinds("alarm"))
+    stage.command("halt")  # another heartbeat, as the status is another one
+    stage.until(lambda: "HALT_ENTRIES" in stage.status())
+    assert [one.code for one in stage.kinds("alarm")] == ["supervisor_silent"]
 
 
 def test_the_figures_of_the_account_are_in_the_ledger(stage):

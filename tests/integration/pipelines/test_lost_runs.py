@@ -1,6 +1,7 @@
 """Runs that end or fall silent without a word: told of once, in the ledger and to people, and given up when dead."""
 
 import json
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ import pytest
 from dagster._core.test_utils import create_run_for_test, freeze_time
 from pydantic import SecretStr
 
+from broker.deployment.supervision import SUPERVISOR
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
 from pipelines.deployments import open_ledger, run_session
@@ -87,6 +89,15 @@ def settings(gateway, tmp_path, service):
 def alarms(settings, session=DAY):
     with open_ledger(settings) as ledger:
         return [(one.code, one.text) for one in ledger.alarms("quick", session)]
+
+
+def test_the_supervisor_leaves_a_sign_of_life(settings, instance):
+    on(settings)
+    began = datetime.now(UTC)
+    supervise_all(instance, settings)
+    with open_ledger(settings) as ledger:
+        beat = ledger.last_heartbeat("quick", SUPERVISOR)
+    assert (beat.pid, beat.ts >= began) == (os.getpid(), True)
 
 
 @pytest.mark.parametrize("status", [FAILURE, CANCELED])
