@@ -29,6 +29,7 @@ class Rules:
         attempts: most runs a session; after them somebody has to look.
         backoff: wait before the second run of a session; doubles from run to run.
         stale: age at which a heartbeat says that nothing beats.
+        gone: the same where the account's lock is free, which a run that beats holds until it ends.
         start: how long a run may take from its launch to its first heartbeat.
     """
 
@@ -36,6 +37,7 @@ class Rules:
     attempts: int = 6
     backoff: timedelta = timedelta(seconds=10)
     stale: timedelta = timedelta(seconds=60)
+    gone: timedelta = timedelta(seconds=15)
     start: timedelta = timedelta(minutes=3)
 
 
@@ -128,8 +130,10 @@ def silent_since(watched: Watched, now: datetime, rules: Rules) -> datetime | No
     """Since when nothing is heard of a run that is called running; None while that may be as it should."""
     launched = watched.launched or now
     beaten = watched.heartbeat if watched.heartbeat is not None and watched.heartbeat >= launched else None
-    last = beaten or launched
-    return None if now - last <= (rules.stale if beaten else rules.start) else last
+    last, patience = beaten or launched, rules.start
+    if beaten:
+        patience = rules.gone if watched.lock_free else rules.stale
+    return None if now - last <= patience else last
 
 
 def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:

@@ -30,6 +30,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 _PATIENCE_SECONDS = 30.0
 _SENSOR_SECONDS = 120.0
 _STALE_SECONDS = 60.0
+_SUPERVISED_SECONDS = 15.0  # three looks of the sensor
 
 
 @live.command
@@ -63,7 +64,8 @@ def start(
     )
     for remark in switched.remarks:
         sys.stderr.write(f"mind: {remark}\n")
-    _start_supervisor()
+    if not _is_supervised(settings, switched.deployment):
+        _start_supervisor()
     say(f"{switched.deployment} is on: {mode}, account {switched.account}.")
     say("Its sessions are traded while `barloom ui` (or dagster-daemon) runs; `barloom live status` shows how it goes.")
     return 0
@@ -252,6 +254,16 @@ def _experiment_file(settings: Settings, experiment: str) -> Path:
     if not path.exists():
         raise SettingsError(f"experiment: {experiment!r} has no file {path}.")
     return path
+
+
+def _is_supervised(settings: Settings, deployment: str) -> bool:
+    """Whether the sensor looks after the deployment already, so that the long way through Dagster is not needed."""
+    from broker.deployment.supervision import SUPERVISOR
+    from pipelines.deployments import open_ledger
+
+    with open_ledger(settings) as ledger:
+        beat = ledger.last_heartbeat(deployment, SUPERVISOR)
+    return beat is not None and (datetime.now(UTC) - beat.ts).total_seconds() < _SUPERVISED_SECONDS
 
 
 def _start_supervisor() -> None:

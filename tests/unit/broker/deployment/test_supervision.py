@@ -96,7 +96,9 @@ def test_a_silent_run_after_which_no_attempt_is_left_is_an_alarm_of_that():
 
 def test_a_silent_run_whose_lock_is_free_is_replaced_though_dagster_calls_it_running():
     launched = LATER - timedelta(hours=1)
-    begun = decide(running=True, attempts=1, launched=launched, heartbeat=LATER - timedelta(seconds=61))
+    known = {"running": True, "attempts": 1, "launched": launched}
+    assert decide(heartbeat=LATER - timedelta(seconds=15), **known) == Wait("it runs")
+    begun = decide(heartbeat=LATER - timedelta(seconds=16), **known)
     assert begun == Start("momentum:2024-11-27:2", date(2024, 11, 27), 2, lost=True)
 
 
