@@ -243,10 +243,11 @@ def _trade(
     wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
     if wanted.mode.value != switched.mode:
         raise SettingsError(f"IB_TRADING_MODE: {deployment} was switched on for {switched.mode}, not {wanted.mode}.")
-    with AccountLock(ledger, scope.account), Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
+    lock = AccountLock(ledger, scope.account)
+    with lock, Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
         gateway.open(_OPEN_SECONDS)
         own = Warehouse(settings.data_dir)
-        around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop)
+        around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop, lock.keep)
         outcome = trade(plan, around)
         alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
         return outcome

@@ -133,6 +133,7 @@ class Surroundings:
         gateway: an open session, whose account's lock the caller holds.
         clock: the market's time, aware UTC; the wall clock unless recorded days are replayed.
         stop: set by whoever wants the run to end; orders and positions stay.
+        keeps: says, every few seconds, whether the account's lock is held still.
     """
 
     gateway: Gateway
@@ -142,6 +143,7 @@ class Surroundings:
     alerts: Alerts
     clock: Callable[[], datetime]
     stop: threading.Event
+    keeps: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def trade(plan: Plan, around: Surroundings) -> SessionOutcome:
     Raises:
         GatewayError: the account's state was not told.
         LedgerError: the ledger cannot be read, or not be written: nothing is sent that is not recorded.
+        LiveRunError: the account's lock was lost, or Cerebro stopped by itself.
     """
     scope = Scope(plan.deployment, around.gateway.account, plan.session)
     around.ledger.append(scope, SessionStarted(around.clock(), plan.run_id, plan.attempt))
@@ -361,6 +364,8 @@ class _Desk:
         if monotonic - self.watch.beaten < _BEAT_SECONDS and status == self.watch.status:
             return
         self.watch.beaten, self.watch.status = monotonic, status
+        if not self.around.keeps():
+            raise LiveRunError(f"account: the lock of {self.around.gateway.account} was lost to somebody else.")
         self.around.ledger.beat(
             self.plan.deployment,
             Heartbeat(datetime.now(UTC), COMPONENT, os.getpid(), socket.gethostname(), status),

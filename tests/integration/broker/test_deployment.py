@@ -69,6 +69,7 @@ class Stage:
         self.desk, self.folder, self.stack, self.day = desk, folder, stack, day
         self.ledger = stack.enter_context(Ledger.open(folder / "ledger.sqlite"))
         self.act, self.orders, self.outcome, self.attempt, self.eager = None, [], None, 0, False
+        self.keeps = True
         self.bars, self.strategy, self.came = [], None, threading.Condition()
         Scripted.stage = self
         switched = DeploymentSwitched(self.clock(), True, "scripted", "paper", "", "")
@@ -116,7 +117,10 @@ class Stage:
             with session, Alerts("test", None) as alerts:
                 session.open()
                 own = Warehouse(self.folder / "data")
-                self.outcome = trade(plan, Surroundings(session, self.ledger, own, XNYS, alerts, self.clock, self.stop))
+                around = Surroundings(
+                    session, self.ledger, own, XNYS, alerts, self.clock, self.stop, lambda: self.keeps
+                )
+                self.outcome = trade(plan, around)
         except Exception as failure:  # noqa: BLE001 (told to the test)
             self.outcome = failure
 
@@ -354,6 +358,15 @@ def test_a_halt_outlives_the_run(stage):
     stage.step(1, buy())
     stage.until(lambda: "Rejected" in [name for name, _ in stage.orders])
     assert (stage.held(), stage.kinds("intent")) == ({}, [])
+
+
+def test_a_run_whose_account_was_lost_to_another_ends_before_it_trades_again(stage):
+    stage.start()
+    stage.keeps = False
+    stage.command("halt")  # the status changes, so that the next heartbeat is due
+    stage.thread.join(20)
+    assert str(stage.outcome) == "account: the lock of DU1234567 was lost to somebody else."
+    assert [r.ended.outcome for r in stage.ledger.sessions("scripted")] == ["failed"]
 
 
 def test_a_supervisor_that_fell_silent_is_told_of_once(stage):

@@ -202,6 +202,20 @@ def test_a_lock_that_the_server_forgot_is_not_held(url):
         lock.release()
 
 
+def test_a_lock_that_the_server_forgot_is_taken_again_unless_another_was_quicker(url):
+    forget = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    with Ledger.open(url) as ledger:
+        mine, other = AccountLock(ledger, "DU1"), AccountLock(ledger, "DU1")
+        mine.acquire()
+        run(url, forget)
+        until_free(other)
+        assert (mine.keep(), mine.is_held(), other.is_free()) == (True, True, False)
+        run(url, forget)
+        until_free(other)
+        with other:
+            assert (mine.keep(), mine.is_held(), other.is_held()) == (False, False, True)
+
+
 def test_the_views_have_their_columns_without_tables_and_with_rows(url, tmp_path):
     catalog = Catalog(tmp_path / "data", tmp_path / "results", url)
     before = {view: catalog.query(f"FROM {view}") for view in LIVE_SCHEMAS}
