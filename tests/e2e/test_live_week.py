@@ -39,6 +39,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("live week")]
 
 XNYS = get_calendar("XNYS")
 MONDAY, TUESDAY, WEDNESDAY, THANKSGIVING, FRIDAY = (date(2023, 11, day) for day in range(20, 25))
+LAUNCH = (
+    "mutation($params: ExecutionParams!) {launchRun(executionParams: $params) {... on LaunchRunSuccess {run {runId}}}}"
+)
 BEGIN = XNYS.open_utc(MONDAY)
 
 
@@ -300,8 +303,17 @@ def test_what_was_held_overnight_is_known_and_outlives_a_worker_and_a_gateway(we
     assert week.done(TUESDAY, attempts=2) > 0
 
 
-def test_a_deployment_is_switched_off_and_on_again(week):
+def test_a_second_trader_is_refused_and_a_deployment_is_switched_off_and_on_again(week):
     week.morning(WEDNESDAY)
+    config = {"deployment": "quick", "session": str(WEDNESDAY), "attempt": 9}
+    selector = {"repositoryLocationName": "barloom_live", "repositoryName": "__repository__", "jobName": LIVE_JOB}
+    wanted = {"selector": selector, "runConfigData": {"ops": {"trade_session": {"config": config}}}}
+    run_id = week.graphql(LAUNCH, params=wanted)["launchRun"]["run"]["runId"]
+    week.until(lambda: week.dagster.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE, 60)
+    (alarm,) = [one.text for one in week.book.alarms("quick", WEDNESDAY) if one.code == "run_failed"]
+    assert f"did not begin: account: {ACCOUNT} is traded by process {week.trader().pid} on " in alarm
+    week.step_seen()  # the first trader goes on
+
     assert week.run("live", "stop", "quick").returncode == 0
     week.until(lambda: week.statuses(WEDNESDAY) == ["SUCCESS"], 30)
     assert week.book.sessions("quick")[-1].ended.outcome == "stopped"
