@@ -152,9 +152,11 @@ def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> 
 def _try(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
     if watched.attempts >= rules.attempts:
         return Wait(f"{watched.attempts} runs of session {session} have failed", "attempts_exhausted")
-    if not watched.lock_free:
-        return Wait("the account's lock is held by something that no run is known for", "lock_held")
     latest = max((moment for moment in (watched.ended, watched.launched) if moment is not None), default=None)
+    if not watched.lock_free:
+        if latest is not None and now - latest <= rules.gone:
+            return Wait("the run that has ended lets go of the account")
+        return Wait("the account's lock is held by something that no run is known for", "lock_held")
     if watched.attempts and latest is not None:
         pause = rules.backoff * 2 ** (watched.attempts - 1)
         if now < latest + pause:

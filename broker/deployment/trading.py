@@ -77,7 +77,8 @@ _ROUND_SECONDS: Final = 0.5  # between two looks at commands, time and memory
 _BEAT_SECONDS: Final = 5.0
 _FLATTEN_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 30.0  # after the last bar, for orders of the day to end
-_AGREE_SECONDS: Final = 15.0  # for what is still on its way to come; longer than a book waits for an execution
+_BACK_SECONDS: Final = 60.0  # after the end, for a connection that was lost to come back
+_AGREE_SECONDS: Final = 20.0  # for what is still on its way to come; longer than a book's patience with an order
 _AGAIN_SECONDS: Final = 1.0
 
 
@@ -312,8 +313,7 @@ class _Desk:
         self._record_held()
         self._record_positions(snapshot.positions)
         self._remember(force=True)
-        if watch.ending is Ending.DONE:
-            self._judge(differences)
+        self._judge(differences)
         return SessionOutcome(watch.ending, watch.reason, dict(watch.positions))
 
     def _reconcile(self) -> tuple[AccountSnapshot, tuple[str, ...]]:
@@ -321,7 +321,9 @@ class _Desk:
 
         What was on its way comes with the next answer. What no execution explains is adopted, and remains a difference.
         """
-        gateway, until = self.around.gateway, time.monotonic() + _AGREE_SECONDS
+        gateway = self.around.gateway
+        gateway.wait_for(SessionState.READY, _BACK_SECONDS)
+        until = time.monotonic() + _AGREE_SECONDS
         while True:
             snapshot = gateway.synchronize()
             left = differences(self.around.ledger, snapshot, gateway.client_id)
@@ -331,8 +333,12 @@ class _Desk:
             time.sleep(_AGAIN_SECONDS)
 
     def _judge(self, differences: tuple[str, ...]) -> None:
-        """Whether the day ended as it should."""
+        """Whether the day ended as it should; an operator's end stays what it is, and a difference is an alarm."""
         watch, flat = self.watch, self.guard.limits.flat_before_close_minutes
+        if watch.ending is not Ending.DONE:
+            if differences:
+                self.alarm(Alarm(self.around.clock(), Ending.MISMATCH.value, "; ".join(differences)))
+            return
         held = self.broker.book.positions()
         left = [feed.symbol for feed in self.feeds if held.get(feed.p.contract.con_id)]
         if differences:

@@ -9,6 +9,7 @@ from broker.deployment.report import session_report
 from broker.deployment.trading import Ending
 from tests.integration.broker.test_deployment import ACCOUNT, CLIENT, XNYS, Stage, buy, settled
 from tests.unit.broker.simulator.recordings import minutes
+from warehouse.ledger.records import Command, Scope
 
 pytestmark = pytest.mark.integration
 
@@ -104,6 +105,28 @@ def test_what_was_decided_on_the_last_bar_waits_for_the_next_open(stage):
     assert stage.finish().ending is Ending.DONE
     assert (stage.held(), [kind for kind, _ in stage.working()]) == ({}, ["MKT"])
     assert len(stage.ledger.open_intents(ACCOUNT)) == 1
+
+
+def test_a_gateway_that_restarts_over_the_close_is_waited_for(stage):
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    play_to(stage, before_close(1))
+    held = stage.held()
+    stage.desk.command("restart", down_seconds=1)
+    stage.desk.command("step", bars=1)
+    stage.desk.command("seek", to=(CLOSE + timedelta(minutes=1)).isoformat())
+    outcome = stage.finish()
+    assert (outcome.ending, outcome.positions) == (Ending.DONE, held)
+
+
+def test_an_operators_stop_tells_of_a_difference_and_stays_a_stop(stage):
+    stage.start()
+    stage.desk.command("position", symbol="AAPL", quantity=7)
+    stage.ledger.append(Scope("scripted", ACCOUNT), Command(stage.clock(), "stop_keep", "enough", "tester"))
+    outcome = stage.finish()
+    assert (outcome.ending, outcome.reason) == (Ending.STOPPED, "enough")
+    assert "AAPL: the broker held 7 shares, the ledger 0" in [a.text for a in stage.kinds("alarm")]
 
 
 def test_shares_that_nothing_explains_are_told_in_the_end(stage):

@@ -116,6 +116,12 @@ def test_a_lock_that_nobody_is_known_to_hold_is_an_alarm():
     assert decide(lock_free=False).alarm == "lock_held"
 
 
+def test_a_run_may_take_a_moment_to_let_go_of_the_account():
+    known = {"lock_free": False, "attempts": 1}
+    assert decide(ended=LATER - timedelta(seconds=15), **known).alarm is None
+    assert decide(ended=LATER - timedelta(seconds=16), **known).alarm == "lock_held"
+
+
 def test_another_deployment_on_the_account_is_an_alarm():
     assert decide(account_busy="pairs") == Wait("pairs trades the same account", "account_busy")
 
