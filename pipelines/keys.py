@@ -18,9 +18,6 @@ STUDIES = dg.AssetKey("optimization_studies")
 WALK_FORWARD = dg.AssetKey("walk_forward")
 LEADERBOARD = dg.AssetKey("leaderboard")
 
-LIVE_JOB = "live_trading"
-"""The job that trades one session of a deployment."""
-
 ERROR_FACT = "error"
 """Metadata of the observation that reports a failed partition: one sentence."""
 UNCHANGED_FACT = "unchanged"

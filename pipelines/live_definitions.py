@@ -15,7 +15,6 @@ import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from pipelines.deployments import RunSeen, open_ledger, raise_alarm, run_session, watched
-from pipelines.keys import LIVE_JOB
 from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from warehouse.ledger.records import Scope
     from warehouse.ledger.store import Ledger
 
+JOB = "live_trading"
 SESSION_REPORT = "session_report"
 DEPLOYMENT_TAG, SESSION_TAG, ACCOUNT_TAG = "barloom/deployment", "barloom/session", "barloom/account"
 
@@ -85,7 +85,7 @@ def _reported(settings: Settings, config: SessionConfig) -> dg.AssetMaterializat
 
 
 @dg.job(
-    name=LIVE_JOB,
+    name=JOB,
     executor_def=dg.in_process_executor,
     tags={"dagster/max_retries": "0"},
     description="Trades one session of one deployment; started by the sensor `live_supervisor`.",
@@ -180,7 +180,7 @@ def _runs(instance: dg.DagsterInstance, deployment: str, session: date | None) -
     if session is None:
         return []
     tags = {DEPLOYMENT_TAG: deployment, SESSION_TAG: session.isoformat()}
-    records = instance.get_run_records(dg.RunsFilter(job_name=LIVE_JOB, tags=tags), limit=_MOST_RUNS)
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB, tags=tags), limit=_MOST_RUNS)
     return [
         RunSeen(
             run_id=record.dagster_run.run_id,
@@ -196,7 +196,7 @@ def _runs(instance: dg.DagsterInstance, deployment: str, session: date | None) -
 
 def _busy(instance: dg.DagsterInstance, account: str, deployment: str) -> str | None:
     """Another deployment that has a run on the account."""
-    wanted = dg.RunsFilter(job_name=LIVE_JOB, tags={ACCOUNT_TAG: account}, statuses=list(_GOING))
+    wanted = dg.RunsFilter(job_name=JOB, tags={ACCOUNT_TAG: account}, statuses=list(_GOING))
     names = {run.tags.get(DEPLOYMENT_TAG, "") for run in instance.get_runs(wanted, limit=_MOST_RUNS)}
     return next(iter(sorted(names - {deployment})), None)
 

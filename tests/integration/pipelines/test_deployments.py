@@ -11,8 +11,7 @@ from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
 from pipelines.deployments import give_command, open_ledger, switch_on
 from pipelines.errors import PipelineError, SettingsError
-from pipelines.keys import LIVE_JOB
-from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, SESSION_TAG, defs, supervise_all
+from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, JOB, SESSION_TAG, defs, supervise_all
 from pipelines.settings import Settings
 from research.experiment import Experiment
 from tests.unit.broker.simulator.recordings import minutes
@@ -71,13 +70,13 @@ def on(settings, name="quick", confirm=None):
 def run(instance, status):
     """A run of the deployment's session as Dagster has it."""
     tags = {DEPLOYMENT_TAG: "quick", SESSION_TAG: DAY.isoformat(), ACCOUNT_TAG: ACCOUNT}
-    return create_run_for_test(instance, job_name=LIVE_JOB, tags=tags, status=status)
+    return create_run_for_test(instance, job_name=JOB, tags=tags, status=status)
 
 
 def test_the_code_location_loads_with_its_job_and_a_sensor_that_is_off():
     dg.Definitions.validate_loadable(defs)
     sensor = defs.get_repository_def().get_sensor_def("live_supervisor")
-    assert (sensor.job_name, sensor.default_status) == (LIVE_JOB, dg.DefaultSensorStatus.STOPPED)
+    assert (sensor.job_name, sensor.default_status) == (JOB, dg.DefaultSensorStatus.STOPPED)
 
 
 def test_a_deployment_is_switched_on_for_the_account_that_the_gateway_tells(settings):

@@ -15,8 +15,7 @@ from broker.deployment.supervision import SUPERVISOR
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
 from pipelines.deployments import open_ledger, run_session
-from pipelines.keys import LIVE_JOB
-from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, SESSION_TAG, supervise_all
+from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, JOB, SESSION_TAG, supervise_all
 from pipelines.settings import Settings
 from tests.integration.pipelines.test_deployments import ACCOUNT, DAY, on, run
 from tests.unit.broker.simulator.recordings import minutes
@@ -148,7 +147,7 @@ def test_a_run_that_could_not_begin_says_why_and_the_supervisor_does_not_repeat_
 def test_a_run_that_was_lost_towards_the_close_is_told_of_in_the_next_session(settings, instance, told):
     on(settings)
     tags = {DEPLOYMENT_TAG: "quick", SESSION_TAG: BEFORE, ACCOUNT_TAG: ACCOUNT}
-    create_run_for_test(instance, job_name=LIVE_JOB, tags=tags, status=FAILURE)
+    create_run_for_test(instance, job_name=JOB, tags=tags, status=FAILURE)
     supervise_all(instance, settings)
     assert [body.split(")")[1] for _, body in told] == [
         " of session 2024-01-05 is FAILURE in Dagster and left no word of its end."
@@ -191,7 +190,7 @@ def test_a_silent_run_of_the_session_before_is_given_up(settings, instance, told
     on(settings)
     tags = {DEPLOYMENT_TAG: "quick", SESSION_TAG: BEFORE, ACCOUNT_TAG: ACCOUNT}
     with freeze_time(datetime.now(UTC) - timedelta(hours=1)):
-        going = create_run_for_test(instance, job_name=LIVE_JOB, tags=tags, status=STARTED)
+        going = create_run_for_test(instance, job_name=JOB, tags=tags, status=STARTED)
     supervise_all(instance, settings)
     assert instance.get_run_by_id(going.run_id).status is FAILURE
     assert len(told) == 1
