@@ -131,13 +131,8 @@ def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
         for name, (scope, _) in sorted(known.items()):
             ledger.beat(name, Heartbeat(now, SUPERVISOR, os.getpid(), socket.gethostname()))
             mine = dataclasses.replace(scope, session=session)
-            _look_back(
-                instance,
-                settings,
-                ledger,
-                dataclasses.replace(scope, session=calendar.last_closed_session(market)),
-                rules,
-            )
+            before = dataclasses.replace(scope, session=calendar.last_closed_session(market))
+            _look_back(instance, settings, ledger, before, rules)
             runs = _runs(instance, name, session)
             tell_of_lost(settings, ledger, mine, runs)
             seen = watched(ledger, name, session, runs, busy=_busy(instance, scope.account, name))
