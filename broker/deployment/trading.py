@@ -436,6 +436,7 @@ class _Desk:
     def journal(self, change: Change) -> None:
         """Record what the order book found out; an intent before its order is sent."""
         if isinstance(change, OrderIntended):
+            self._remember()  # what goes with the order, such as its stop, must outlive this run as the order does
             self.around.ledger.commit_intent(self.scope, intent_of(change, self._decided_on(change)))
             return
         if isinstance(change, Alarm):

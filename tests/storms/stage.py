@@ -236,6 +236,23 @@ class Stage:
             if time.monotonic() > end:
                 raise Overdue(f"{words}: not within {self.limit if seconds is None else seconds:g} seconds. {self.tail()}")
 
+    def reconcile(self, lost=None, seconds=None):
+        """Wait until ledger and broker agree.
+
+        Raises:
+            Overdue: they do not in time; the text says in what.
+        """
+        from tests.storms.laws import Laws
+
+        end = time.monotonic() + (self.limit if seconds is None else seconds)
+        while True:
+            self.listen(_PAUSE * 5)
+            broken = Laws(self, lost).while_running()
+            if not broken:
+                return
+            if time.monotonic() > end or not self.running():
+                raise Overdue("; ".join(broken) + self.tail())
+
     def dies(self):
         """Wait until the run has died at its trap; the step at which it did."""
         self.until(lambda: not self.trader.alive(), "the run does not come to its trap")

@@ -1,0 +1,144 @@
+"""A trading process is killed with SIGKILL at each step of an order's life; the next one finds everything out."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from tests.storms.laws import Laws, Truth
+from tests.storms.nursery import Nursery
+from tests.storms.stage import Overdue, Stage
+from tests.unit.broker.simulator.recordings import minutes
+from warehouse.ledger.store import Ledger
+
+pytestmark = pytest.mark.integration
+
+ENTER = {"do": "enter", "weight": 0.001, "stop": 0.05}
+LEAVE = {"do": "leave"}
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recording")
+    minutes(folder, "AAPL", first=date(2024, 1, 5), last=date(2024, 1, 9))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+    with Ledger.open(path):
+        return path
+
+
+@pytest.fixture
+def stage(nursery, recording, template, tmp_path):
+    with Stage(nursery, tmp_path, recording, template=template) as made:
+        yield made
+
+
+def die_at(stage, point, order_type, *, leave=False):
+    """A run that enters with a protective stop, perhaps leaves, and dies at a step of an order of that type."""
+    stage.start(traps=[{"point": point, "order_type": order_type, "nth": 1}] if not leave else [])
+    stage.go_live()
+    stage.act(ENTER)
+    if leave:
+        for _ in range(4):
+            stage.step()
+            stage.settle()
+        stage.finish()
+        stage.start(traps=[{"point": point, "order_type": order_type, "nth": 1}])
+        stage.go_live()
+        stage.act(LEAVE)
+    for _ in range(5):
+        if not stage.running():
+            break
+        try:
+            stage.step()
+            stage.settle()
+        except Overdue:
+            break
+    assert stage.dies() == point
+
+
+def recover(stage, missed=2):
+    """The next run, after some bars that nobody saw; what is so at the broker when it has reconciled."""
+    stage.command("step", bars=missed)
+    stage.start()
+    stage.go_live()
+    stage.step()
+    stage.reconcile()
+    stage.finish()
+    broken = Laws(stage).in_the_end()
+    assert broken == []
+    return Truth.read(stage.folder / "state.sqlite")
+
+
+def protected(truth):
+    """Shares held, and shares that a working stop would sell."""
+    stops = [Decimal(o["fields"]["quantity"]) for o in truth.working if o["fields"]["kind"] == "STP"]
+    return truth.positions.get("AAPL", Decimal()), sum(stops, Decimal())
+
+
+@pytest.mark.parametrize("point", ["commit", "committed", "send"])
+def test_an_entry_that_was_not_sent_is_never_sent(stage, point):
+    die_at(stage, point, "MKT")
+    truth = recover(stage)
+    assert (truth.orders, truth.positions) == ([], {})
+    assert [one.state for one in [stage.ledger.intent(i.order_ref) for i in Laws(stage).of("intent")]] == (
+        [] if point == "commit" else ["REJECTED"]
+    )
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "sent", "record:order:SENT", "recorded:order:SENT", "record:order:WORKING", "recorded:order:WORKING",
+        "record:fill", "recorded:fill", "record:commission", "recorded:commission", "record:order:FILLED",
+        "recorded:order:FILLED",
+    ],
+)  # fmt: skip
+def test_an_entry_that_was_sent_is_booked_once_and_protected(stage, point):
+    die_at(stage, point, "MKT")
+    truth = recover(stage)
+    assert [order["status"] for order in truth.orders if order["fields"]["kind"] == "MKT"] == ["Filled"]
+    held, stopped = protected(truth)
+    assert held == stopped > 0
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["commit", "committed", "sent", "record:order:SENT", "record:order:WORKING", "recorded:order:WORKING"],
+)  # fmt: skip
+def test_a_position_has_one_protective_stop_wherever_its_order_was_interrupted(stage, point):
+    die_at(stage, point, "STP")
+    held, stopped = protected(recover(stage))
+    assert held == stopped > 0
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "cancel", "cancel_sent", "record:order:CANCEL_SENT", "recorded:order:CANCEL_SENT", "record:order:CANCELLED",
+        "recorded:order:CANCELLED",
+    ],
+)  # fmt: skip
+def test_a_cancellation_that_was_interrupted_leaves_no_position_without_a_stop(stage, point):
+    die_at(stage, point, "STP", leave=True)
+    held, stopped = protected(recover(stage))
+    assert held == stopped
+
+
+@pytest.mark.parametrize("point", ["committed", "sent", "record:order:WORKING", "record:fill", "recorded:fill"])
+def test_an_exit_that_was_interrupted_sells_once(stage, point):
+    die_at(stage, point, "MKT", leave=True)
+    truth = recover(stage)
+    assert protected(truth) == (0, 0)
+    sold = [order for order in truth.orders if order["fields"]["action"] == "SELL" and order["status"] == "Filled"]
+    assert len(sold) == 1
