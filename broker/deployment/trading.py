@@ -220,6 +220,7 @@ class _Desk:
         self.plan, self.around, self.scope = plan, around, scope
         self.watch = _Watch()
         self.before = around.ledger.current_state(plan.deployment)
+        self.watch.held = {told.con_id: told.quantity for told in self.before.positions if told.source == "ours"}
         self.guard = self._make_guard()
         self.contracts = ContractBook(around.gateway)
         self.store = Store(

@@ -45,7 +45,8 @@ def stage(nursery, recording, template, tmp_path):
 
 def die_at(stage, point, order_type, *, leave=False):
     """A run that enters with a protective stop, perhaps leaves, and dies at a step of an order of that type."""
-    stage.start(traps=[{"point": point, "order_type": order_type, "nth": 1}] if not leave else [])
+    trap = {"point": point} if "commission" in point else {"point": point, "order_type": order_type}
+    stage.start(traps=[] if leave else [trap])
     stage.go_live()
     stage.act(ENTER)
     if leave:
@@ -53,7 +54,7 @@ def die_at(stage, point, order_type, *, leave=False):
             stage.step()
             stage.settle()
         stage.finish()
-        stage.start(traps=[{"point": point, "order_type": order_type, "nth": 1}])
+        stage.start(traps=[trap])
         stage.go_live()
         stage.act(LEAVE)
     for _ in range(5):
@@ -73,6 +74,10 @@ def recover(stage, missed=2):
     stage.start()
     stage.go_live()
     stage.step()
+    stage.reconcile()
+    for _ in range(3):  # what was refused or had to wait is tried again at the next bars
+        stage.settle()
+        stage.step()
     stage.reconcile()
     stage.finish()
     broken = Laws(stage).in_the_end()
