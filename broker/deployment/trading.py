@@ -354,6 +354,7 @@ class _Desk:
             self.guard.halt(HaltState.FLATTEN, command.reason, now)
             self.watch.flatten_until = min(self.watch.flatten_until, monotonic + _FLATTEN_SECONDS)
             self.watch.reason = command.reason
+        self._record_risk()  # before the answer: nobody takes up an answered command again
         self._append(CommandAnswered(now, number, "done"))
 
     def _look_at_end(self, monotonic: float) -> None:

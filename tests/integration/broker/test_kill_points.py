@@ -147,3 +147,20 @@ def test_an_exit_that_was_interrupted_sells_once(stage, point):
     assert protected(truth) == (0, 0)
     sold = [order for order in truth.orders if order["fields"]["action"] == "SELL" and order["status"] == "Filled"]
     assert len(sold) == 1
+
+
+@pytest.mark.parametrize("point", ["record:answer", "recorded:answer"])
+def test_a_halt_holds_wherever_the_run_that_took_it_up_was_killed(stage, point):
+    stage.start(traps=[{"point": point}])
+    stage.go_live()
+    stage.operator("halt")
+    assert stage.dies() == point
+    stage.start()
+    stage.go_live()
+    stage.until(lambda: not stage.ledger.pending_commands("stormy"), "the halt is not answered")
+    stage.act(ENTER)
+    stage.step()
+    stage.settle()
+    stage.finish()
+    truth = Truth.read(stage.folder / "state.sqlite")
+    assert (truth.orders, Laws(stage).in_the_end()) == ([], [])
