@@ -44,7 +44,7 @@ from broker.ib.requests import Gateway
 from broker.instrument import Instrument
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
-from broker.orders.changes import Change, OrderIntended
+from broker.orders.changes import Change, OrderIntended, PositionAdopted
 from broker.store import Store, run_live
 from risk.guard import RiskGuard
 from risk.limits import Limits
@@ -444,9 +444,17 @@ class _Desk:
         if isinstance(change, Alarm):
             self.alarm(change)
             return
+        if isinstance(change, PositionAdopted) and not change.opening:
+            self._halt_for(change)
         record = record_of(change)
         if record is not None:
             self._append(record)
+
+    def _halt_for(self, change: PositionAdopted) -> None:
+        """A position that no execution explains: nothing is bought or sold short until somebody has looked."""
+        reason = f"the broker holds {change.after} {change.contract.symbol}, our fills make {change.before}"
+        self.guard.halt(HaltState.HALT_ENTRIES, reason, self.around.clock())
+        self._record_risk()  # first: once the position is recorded as adopted, nobody sees the difference again
 
     def _decided_on(self, change: OrderIntended) -> datetime:
         for feed in self.feeds:

@@ -164,3 +164,21 @@ def test_a_halt_holds_wherever_the_run_that_took_it_up_was_killed(stage, point):
     stage.finish()
     truth = Truth.read(stage.folder / "state.sqlite")
     assert (truth.orders, Laws(stage).in_the_end()) == ([], [])
+
+
+def test_a_position_that_no_execution_explains_halts_entries_until_somebody_resumes(stage):
+    stage.start()
+    stage.go_live()
+    stage.command("position", symbol="AAPL", quantity=7)
+    stage.until(lambda: [a for a in Laws(stage).of("alarm") if a.code == "position_mismatch"], "no alarm")
+    stage.act({"do": "limit", "size": 5, "below": 0.5})
+    stage.step()
+    stage.settle()
+    assert (Truth.read(stage.folder / "state.sqlite").orders, len(Laws(stage).of("intent"))) == ([], 0)
+    stage.operator("resume")
+    stage.until(lambda: not stage.ledger.pending_commands("stormy"), "it is not resumed")
+    stage.act({"do": "limit", "size": 5, "below": 0.5})
+    stage.step()
+    stage.settle()
+    stage.finish()
+    assert len(Truth.read(stage.folder / "state.sqlite").working) == 1
