@@ -9,7 +9,7 @@ The broker's truth is the gateway's own state file, not what it tells its client
 import json
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from warehouse.ledger.locks import AccountLock
 CENT = Decimal("0.01")
 _SIDES = {1: "BUY", -1: "SELL"}
 _DONE = {"Filled", "Cancelled", "Inactive"}
-_HALTS = {"halt", "reduce_only"}
+_HALTS = {"halt", "reduce_only", "stop_flatten"}
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Truth:
 
     orders: list
     executions: dict  # the latest revision, by its lasting name
+    forgotten: dict  # the same, those that the gateway has lost
     positions: dict  # by symbol, without the empty ones
     cash: Decimal
     opening_cash: Decimal
@@ -40,12 +41,12 @@ class Truth:
             done = [json.loads(row) for (row,) in file.execute("SELECT content FROM executions ORDER BY number")]
             held = dict(file.execute("SELECT key, quantity FROM positions"))
             account = dict(file.execute("SELECT name, value FROM account"))
+            lost = [json.loads(row) for (row,) in file.execute("SELECT content FROM forgotten")]
         file.close()
-        executions = {}
-        for one in sorted(done, key=lambda one: parted(one["exec_id"])):
-            executions[parted(one["exec_id"])[0]] = one
+        executions, forgotten = latest(done), latest(lost)
+        forgotten = {name: one for name, one in forgotten.items() if name not in executions}
         return cls(
-            orders, executions, {key: Decimal(n) for key, n in held.items() if Decimal(n)},
+            orders, executions, forgotten, {key: Decimal(n) for key, n in held.items() if Decimal(n)},
             Decimal(account.get("cash", 0)), Decimal(account.get("opening_cash", 0)),
         )  # fmt: skip
 
@@ -57,12 +58,9 @@ class Truth:
         return [order for order in self.orders if order["client_id"] == CLIENT]
 
 
-@dataclass
-class Lost:
-    """What the broker has forgotten or was given: executions by name, and whether shares came without any."""
-
-    executions: dict = field(default_factory=dict)
-    transferred: bool = False
+def latest(executions):
+    """The last revision of each execution, by its lasting name."""
+    return {parted(one["exec_id"])[0]: one for one in sorted(executions, key=lambda one: parted(one["exec_id"]))}
 
 
 def told(execution):
@@ -83,8 +81,8 @@ def booked(fill):
 class Laws:
     """All laws for one account, at one moment."""
 
-    def __init__(self, stage, lost=None):
-        self.stage, self.lost = stage, lost or Lost()
+    def __init__(self, stage):
+        self.stage = stage
         self.truth = Truth.read(stage.folder / "state.sqlite")
         self.ledger = stage.ledger
         self.fills = {fill.filled.execution: fill for fill in self.ledger.fills(ACCOUNT)}
@@ -105,13 +103,13 @@ class Laws:
         return [*self.while_running(), *self.cash_is_the_brokers(), *self.nothing_is_left()]
 
     def fills_are_the_brokers(self):
-        told_of = {name: told(one) for name, one in (self.lost.executions | self.truth.executions).items()}
+        told_of = {name: told(one) for name, one in (self.truth.forgotten | self.truth.executions).items()}
         skipped = {parted(one.document["exec_id"])[0] for one in self.of("book") if one.change == "execution_skipped"}
         for name, fill in self.fills.items():
             if told_of.get(name) != booked(fill):
                 yield f"the ledger has {booked(fill)}, the broker {told_of.get(name)}"
         for name in set(told_of) - set(self.fills) - skipped:
-            if name not in self.lost.executions:
+            if name not in self.truth.forgotten:
                 yield f"the ledger lacks {told_of[name]}"
 
     def one_order_an_intent(self):
@@ -146,8 +144,14 @@ class Laws:
         """No purchase leaves between the answers to a halt and to a resume: this account is never short."""
         actions = {one.number: one.record.action for one in self.events if one.record.kind == "command"}
         answers = [(one.number, actions[one.record.command]) for one in self.events if one.record.kind == "answer"]
+        answers += [
+            (one.number, "halt")
+            for one in self.events
+            if one.record.kind == "risk_event" and one.record.what == "halt" and "our fills make" in one.record.reason
+        ]
+        answers.sort()
         for sent in self.stage.heard.sent:
-            before = [action for number, action in answers if number <= sent["after"] and action not in {"stop_keep"}]
+            before = [action for number, action in answers if number <= sent["after"] and action != "stop_keep"]
             if sent["side"] == "BUY" and before and before[-1] in _HALTS:
                 yield f"{sent['ref']} was sent after {before[-1]}"
 
@@ -155,7 +159,7 @@ class Laws:
         stated = self.of("cash")
         if not stated or abs(stated[-1].amount - self.truth.cash) > CENT:
             yield f"the ledger's cash is {stated[-1].amount if stated else None}, the broker's {self.truth.cash}"
-        if self.lost.executions:
+        if set(self.truth.forgotten) - set(self.fills):
             return
         made = self.truth.opening_cash
         for fill in self.fills.values():

@@ -7,6 +7,7 @@ must hold in the end (see `laws`), what happens (see `storm`).
 import contextlib
 import json
 import shutil
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tests.storms.signs import Ear, Signs
 from warehouse.calendar import get_calendar
+from warehouse.ledger.locks import AccountLock
 from warehouse.ledger.records import Command, DeploymentSwitched, Scope
 from warehouse.ledger.store import Ledger
 
@@ -40,6 +42,7 @@ class Heard:
     bars: list = field(default_factory=list)
     dying: list = field(default_factory=list)
     ended: dict | None = None
+    failed: dict | None = None
     sent: list = field(default_factory=list)  # of all runs
 
 
@@ -115,7 +118,8 @@ class Stage:
         """Begin a run; it is not waited for."""
         self.attempt += 1
         heard = self.heard
-        heard.statuses = 0
+        heard.statuses, heard.failed = 0, None
+        self.until(AccountLock(self.ledger, ACCOUNT).is_free, "the account's lock is not free")
         heard.ready, heard.live, heard.ended, heard.bars, heard.dying = False, set(), None, [], []
         self.trader = self.nursery.fork(
             "trader", self.folder / "trader.log", signs=str(self.folder / "signs"), talk=str(self.folder / "talk"),
@@ -142,10 +146,15 @@ class Stage:
         self.trader.forget()
         self.trader = None
 
+    def finish_softly(self):
+        """SIGTERM, and wait for an end, clean or not."""
+        self.trader.kill(signal.SIGTERM)
+        if not self.trader.wait(self.limit):
+            raise Overdue(f"the run does not end: {self.tail()}")
+        self.listen()
+
     def finish(self):
         """SIGTERM, and wait for a clean end."""
-        import signal
-
         self.trader.kill(signal.SIGTERM)
         if not self.trader.wait(self.limit):
             raise Overdue(f"the run does not end: {self.tail()}")
@@ -216,6 +225,8 @@ class Stage:
             heard.dying.append(said)
         elif what == "ended":
             heard.ended = said
+        elif what == "failed":
+            heard.failed = said
 
     def until(self, true, words, seconds=None, *, of=None):
         """Wait until something is true, as long as a child lives if one is named.
@@ -236,7 +247,7 @@ class Stage:
             if time.monotonic() > end:
                 raise Overdue(f"{words}: not within {self.limit if seconds is None else seconds:g} seconds. {self.tail()}")
 
-    def reconcile(self, lost=None, seconds=None):
+    def reconcile(self, seconds=None):
         """Wait until ledger and broker agree.
 
         Raises:
@@ -247,7 +258,7 @@ class Stage:
         end = time.monotonic() + (self.limit if seconds is None else seconds)
         while True:
             self.listen(_PAUSE * 5)
-            broken = Laws(self, lost).while_running()
+            broken = Laws(self).while_running()
             if not broken:
                 return
             if time.monotonic() > end or not self.running():

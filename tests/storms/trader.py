@@ -48,9 +48,19 @@ _NEVER = 1e6
 _SHORT = 20.0  # by how much waits are shorter than the product's
 
 
-def main(*, signs, talk, acts, ledger, folder, port, name, account, client, attempt, session, symbols, traps):
+def main(*, talk, **arguments):
+    """One run, and what it failed of."""
+    said = Talk(talk)
+    try:
+        run(said, **arguments)
+    except Exception as failure:
+        said.tell(what="failed", error=type(failure).__name__, text=str(failure)[:2000])
+        raise
+
+
+def run(said, *, signs, acts, ledger, folder, port, name, account, client, attempt, session, symbols, traps):
     """One run from the lock to its end."""
-    shown, said = Signs(signs), Talk(talk)
+    shown = Signs(signs)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     hurry()
@@ -87,6 +97,10 @@ def hurry():
     live_broker._CLOSING_PAUSE /= _SHORT
     live_broker.LiveBroker.__init__.__kwdefaults__["commission_wait"] /= _SHORT
     resync._PAUSE /= _SHORT
+    resync.Resync.__init__.__defaults__ = (0.5,)
+    for name, method in vars(Session).items():  # how long questions wait for their answers
+        if getattr(method, "__defaults__", None) and name != "open":
+            method.__defaults__ = (1.5,)
     ib_session._WATCH_SECONDS /= _SHORT
     store.Store.__init__.__kwdefaults__["hold"] /= _SHORT
     store.Store.getdata.__kwdefaults__["qcheck"] = 0.05
