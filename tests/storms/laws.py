@@ -104,13 +104,17 @@ class Laws:
 
     def fills_are_the_brokers(self):
         told_of = {name: told(one) for name, one in (self.truth.forgotten | self.truth.executions).items()}
-        skipped = {parted(one.document["exec_id"])[0] for one in self.of("book") if one.change == "execution_skipped"}
+        skipped = self.skipped()
         for name, fill in self.fills.items():
             if told_of.get(name) != booked(fill):
                 yield f"the ledger has {booked(fill)}, the broker {told_of.get(name)}"
         for name in set(told_of) - set(self.fills) - skipped:
             if name not in self.truth.forgotten:
                 yield f"the ledger lacks {told_of[name]}"
+
+    def skipped(self):
+        """Executions from before the ledger knew anything of the account."""
+        return {parted(one.document["exec_id"])[0] for one in self.of("book") if one.change == "execution_skipped"}
 
     def one_order_an_intent(self):
         intents = {one.order_ref for one in self.of("intent")}
@@ -159,7 +163,7 @@ class Laws:
         stated = self.of("cash")
         if not stated or abs(stated[-1].amount - self.truth.cash) > CENT:
             yield f"the ledger's cash is {stated[-1].amount if stated else None}, the broker's {self.truth.cash}"
-        if set(self.truth.forgotten) - set(self.fills):
+        if set(self.truth.forgotten) - set(self.fills) or self.skipped():
             return
         made = self.truth.opening_cash
         for fill in self.fills.values():

@@ -257,7 +257,11 @@ class Storm:
             self.count(name)
 
     def do_freeze(self):
+        """A half-open connection, which the gateway gives up some bars later."""
         self.of_client("freeze")
+        for _ in range(3):
+            self.stage.step(0.2)
+        self.of_client("disconnect")
 
     def do_disconnect(self):
         self.of_client("disconnect")
@@ -341,6 +345,8 @@ class Storm:
             stage.open_market()
         used = {happening["do"] for happening in self.document["happenings"]}
         stage.command("clear_faults")
+        if any("freeze" in happening.values() for happening in self.document["happenings"]):
+            self.of_client("disconnect")  # a half-open connection holds the client's number until it is given up
         stage.command("fill_cap")
         if used & {"link", "error"}:
             stage.command("link", state="restored")
