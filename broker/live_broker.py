@@ -211,7 +211,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             self._end(live)
         self._dispatch.send_resting()
         self._dispatch.cancel_again()
-        self._dispatch.send_again(self._shut)
+        self._dispatch.send_again(self._shut, self._refused_again)
         self._enforce()
         self._trim(now)
         self._fills.show_nobodys()
@@ -382,6 +382,11 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             return "nothing is left to reduce: other orders close the position, or there is none"
         live.resize(live.quantity)
         return None
+
+    def _refused_again(self, live: LiveOrder) -> str | None:
+        """Why risk lets an order not go a second time; much may have happened since the first."""
+        decision = self._decision(live, live.quantity, live.limit)
+        return None if decision.verdict is Verdict.ALLOW else decision.reason
 
     def _decision(self, live: LiveOrder, quantity: Decimal, limit: float | None) -> Decision:
         """What risk says about a quantity of an order, which is not counted among those that work."""

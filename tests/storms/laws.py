@@ -134,7 +134,9 @@ class Laws:
         open_here = {one.intent.order_ref for one in self.ledger.open_intents(ACCOUNT)}
         open_there = {order["fields"]["order_ref"] for order in self.truth.working if order["client_id"] == CLIENT}
         for ref in open_here - open_there:
-            yield f"{ref} is open in the ledger as {self.ledger.intent(ref).state} and not at the broker"
+            state = self.ledger.intent(ref).state
+            if state != "INTENDED":  # which says that it is not there, and may wait for live data to go
+                yield f"{ref} is open in the ledger as {state} and not at the broker"
         for ref in open_there - open_here:
             yield f"{ref} works at the broker and is over in the ledger"
 
