@@ -131,13 +131,13 @@ class Stage:
     def running(self):
         return self.trader is not None and self.trader.alive()
 
-    def go_live(self, steps=30):
+    def go_live(self, steps=30, seconds=0.5):
         """Play bars until the run's data are live; only the first streamed bar makes them so."""
-        self.until(lambda: self.heard.statuses, "the run has no data", of=self.trader)
+        self.until(lambda: self.heard.statuses, "the run has no data", min(steps * seconds, self.limit), of=self.trader)
         for _ in range(steps):
             self.command("step", bars=1)
             with contextlib.suppress(Overdue):
-                self.until(lambda: self.heard.live >= set(self.symbols), "not live", 0.5, of=self.trader)
+                self.until(lambda: self.heard.live >= set(self.symbols), "not live", seconds, of=self.trader)
                 return
         raise Overdue(f"the data are not live after {steps} bars: {self.tail()}")
 

@@ -105,13 +105,13 @@ _DEATHS = st.one_of(
 
 def storms(*, postgresql):
     """Storms; the share of them that use a PostgreSQL ledger is one in eight, where there is a server."""
-    happening = st.one_of(DECISIONS, DECISIONS, DECISIONS, DECISIONS, _RULES, _RULES, _LINES, _MARKET, _OPERATOR, _DEATHS, _DEATHS)
+    happening = st.one_of(*[DECISIONS] * 6, *[_RULES] * 2, _LINES, _MARKET, _OPERATOR, *[_DEATHS] * 2)
     return st.fixed_dictionaries(
         {
             "fill_at_once": st.booleans(),
             "ledger": _of(*["sqlite"] * 7, "postgresql" if postgresql else "sqlite"),
             "last": _of("same", "new"),
-            "happenings": st.lists(happening, min_size=3, max_size=12),
+            "happenings": st.lists(happening, min_size=5, max_size=14),
         }
     )
 
@@ -170,13 +170,15 @@ class Storm:
         if stage.market is None:
             stage.open_market()
         live = stage.running() and stage.heard.live >= set(stage.symbols)
-        stage.step(0.25 if live else 0.02)
+        stage.step(0.3 if live else 0.1)
         if not stage.running():
             self.bury()
             if self.missed:
                 stage.command("step", bars=self.missed)
                 self.missed = 0
             self.start()
+            with contextlib.suppress(Overdue):
+                stage.go_live(steps=3, seconds=0.3)
 
     def bury(self):
         stage = self.stage
