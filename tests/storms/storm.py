@@ -103,9 +103,17 @@ _DEATHS = st.one_of(
 )
 
 
+_KINDS = {
+    "decision": DECISIONS, "rule": _RULES, "line": _LINES, "market": _MARKET, "operator": _OPERATOR, "death": _DEATHS
+}  # fmt: skip
+_MIXTURE = (
+    *["decision"] * 10, *["rule"] * 3, *["line"] * 2, *["market"] * 2, "operator", *["death"] * 2,
+)  # fmt: skip
+
+
 def storms(*, postgresql):
     """Storms; the share of them that use a PostgreSQL ledger is one in eight, where there is a server."""
-    happening = st.one_of(*[DECISIONS] * 6, *[_RULES] * 2, _LINES, _MARKET, _OPERATOR, *[_DEATHS] * 2)
+    happening = _of(*_MIXTURE).flatmap(_KINDS.__getitem__)
     return st.fixed_dictionaries(
         {
             "fill_at_once": st.booleans(),
