@@ -97,7 +97,10 @@ def work(order):
         if order["replay"]:
             document = json.loads(Path(order["replay"]).read_text())
             for _ in range(order["count"] or 1):
-                weather.attempt(document)
+                try:
+                    weather.attempt(document)
+                except AssertionError as failure:
+                    weather.give_up(failure, "replayed")
         else:
             blow(weather, order)
         figures = weather.figures

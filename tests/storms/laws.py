@@ -147,7 +147,7 @@ class Laws:
             yield f"the ledger holds {ours}, the broker {self.truth.positions}"
 
     def nothing_sent_while_halted(self):
-        """No purchase leaves between the answers to a halt and to a resume: this account is never short."""
+        """No purchase leaves between the answers to a halt and to a resume, but for one that closes a short position."""
         actions = {one.number: one.record.action for one in self.events if one.record.kind == "command"}
         answers = [(one.number, actions[one.record.command]) for one in self.events if one.record.kind == "answer"]
         answers += [
@@ -158,8 +158,23 @@ class Laws:
         answers.sort()
         for sent in self.stage.heard.sent:
             before = [action for number, action in answers if number <= sent["after"] and action != "stop_keep"]
-            if sent["side"] == "BUY" and before and before[-1] in _HALTS:
+            closes = self.held_at(sent["after"]) < 0
+            if sent["side"] == "BUY" and before and before[-1] in _HALTS and not closes:
                 yield f"{sent['ref']} was sent after {before[-1]}"
+
+    def held_at(self, number):
+        """Shares by the ledger when it had so many records."""
+        held, seen = Decimal(), set()
+        for one in self.events:
+            record = one.record
+            if one.number > number:
+                break
+            if record.kind == "fill" and record.execution not in seen:  # a correction moves the price only
+                seen.add(record.execution)
+                held += record.quantity if record.side == "BUY" else -record.quantity
+            elif record.kind == "position" and record.document:
+                held = record.quantity
+        return held
 
     def cash_is_the_brokers(self):
         stated = self.of("cash")

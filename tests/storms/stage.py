@@ -11,12 +11,13 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from tests.storms.signs import Ear, Signs
 from warehouse.calendar import get_calendar
+from warehouse.errors import LedgerError
 from warehouse.ledger.locks import AccountLock
 from warehouse.ledger.records import Command, DeploymentSwitched, Scope
 from warehouse.ledger.store import Ledger
@@ -274,8 +275,12 @@ class Stage:
         return self.heard.dying[-1]["point"]
 
     def tail(self):
-        """The end of what the children printed."""
-        texts = []
+        """What is known about the children: their last words and the end of what they printed."""
+        texts = [f"\nheard of run {self.attempt}: {replace(self.heard, sent=self.heard.sent[-3:], bars=self.heard.bars[-3:])}"]
+        with contextlib.suppress(LedgerError):
+            beat = self.ledger.last_heartbeat(NAME)
+            alarms = [one.record for one in self.ledger.events(NAME) if one.record.kind == "alarm"]
+            texts += [f"heartbeat: {beat}", *(f"alarm: {one.code}: {one.text}" for one in alarms[-5:])]
         for name in ("trader.log", "market.log"):
             with contextlib.suppress(FileNotFoundError):
                 lines = (self.folder / name).read_text().splitlines()

@@ -74,7 +74,6 @@ _RULES = st.one_of(
 _LINES = st.one_of(
     _one("line", frames=_of("split", "coalesced")),
     _one("line", clock_skew=_of(-3600.0, 5.0, 60.0)),
-    _one("line", pacing=_of(True)),
     _one("link", state=_of("lost", "restored", "restored_without_data")),
     _one("farm", state=_of("broken", "ok")),
     _one("competing_session", active=_of(True, False)),
