@@ -398,5 +398,5 @@ class Storm:
 
 
 _EXCUSED = {
-    "GatewayUnreachableError", "GatewayNotReadyError", "GatewayTimeoutError", "ClientIdInUseError",
+    "GatewayUnreachableError", "GatewayNotReadyError", "GatewayTimeoutError", "ClientIdInUseError", "ContractError",
 }  # fmt: skip
