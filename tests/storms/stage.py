@@ -150,16 +150,17 @@ class Stage:
     def finish_softly(self):
         """SIGTERM, and wait for an end, clean or not."""
         self.trader.kill(signal.SIGTERM)
-        if not self.trader.wait(self.limit):
-            raise Overdue(f"the run does not end: {self.tail()}")
+        try:
+            self.until(lambda: not self.trader.alive(), "the run does not end")
+        except Overdue:
+            self.trader.kill(signal.SIGUSR1)  # it prints where all its threads are
+            self.trader.wait(0.5)
+            raise Overdue(f"the run does not end: {self.tail()}") from None
         self.listen()
 
     def finish(self):
         """SIGTERM, and wait for a clean end."""
-        self.trader.kill(signal.SIGTERM)
-        if not self.trader.wait(self.limit):
-            raise Overdue(f"the run does not end: {self.tail()}")
-        self.listen()
+        self.finish_softly()
         self.trader.forget()
         self.trader = None
         if self.heard.ended is None:
@@ -284,5 +285,5 @@ class Stage:
         for name in ("trader.log", "market.log"):
             with contextlib.suppress(FileNotFoundError):
                 lines = (self.folder / name).read_text().splitlines()
-                texts.append(f"{name}: " + "\n".join(lines[-25:]))
+                texts.append(f"{name}: " + "\n".join(lines[-60:]))
         return "\n".join(texts)

@@ -68,7 +68,7 @@ _RULES = st.one_of(
     _one("fault", request=_of("place_order", "cancel_order"), action=_of("error"), code=_of(*_CODES), times=_of(1)),
     _one("fault", request=_of("cancel_order"), action=_of("fill"), times=_of(1)),
     _one("fault", request=_of(*_REQUESTS), action=_of("swallow", "close", "freeze"), times=_of(1)),
-    _one("fault", request=_of("history"), action=_of("error"), code=_of(162, 200, 366), times=_of(1)),
+    _one("fault", request=_of("history"), action=_of("error"), code=_of(162, 366), times=_of(1)),
     _one("fault", request=_of("history"), action=_of("empty"), times=_of(1)),
 )
 _LINES = st.one_of(

@@ -8,6 +8,7 @@ which it may have to die are counted (`Trapped`).
 """
 
 import dataclasses
+import faulthandler
 import functools
 import json
 import os
@@ -62,6 +63,7 @@ def run(said, *, signs, acts, ledger, folder, port, name, account, client, attem
     """One run from the lock to its end."""
     shown = Signs(signs)
     stop = threading.Event()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     hurry()
     watch_rounds(shown)
