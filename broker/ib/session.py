@@ -458,7 +458,8 @@ class Session:
                 self._alarm("outage", sentence)
             if "competing" in self._health.faults and self._loop.time() - tried > self.settings.competing_seconds:
                 tried = self._loop.time()
-                self._resubscribe(self._connected())
+                if self._talk is not None:
+                    self._resubscribe(self._talk)
 
     async def _check_clock(self, talk: "Conversation") -> None:
         before = self._now()
@@ -666,21 +667,23 @@ class Session:
     def _resubscribe(self, talk: "Conversation") -> None:
         """Ask for every stream, also where one seems to run: some die without a word."""
         for number, stream in self._streams.items():
-            if stream.key is not None:
-                talk.wire.unsubscribe(stream.key, stream.request)
             self._feed(talk, stream)
             self._tell(Resubscribed(number))
 
     def _feed(self, talk: "Conversation", stream: _Stream) -> None:
-        stream.key = talk.wire.next_id()
-        talk.wire.subscribe(stream.key, stream.request)
+        """Ask for a stream; where the connection has just gone, the next one feeds it."""
+        with suppress(GatewayUnreachableError):
+            if stream.key is not None:
+                talk.wire.unsubscribe(stream.key, stream.request)
+            stream.key = talk.wire.next_id()
+            talk.wire.subscribe(stream.key, stream.request)
 
     async def _subscribe(self, request: SubscriptionRequest) -> int:
         self._streams_made += 1
         number, stream = self._streams_made, _Stream(request)
         self._streams[number] = stream
-        if self._health.phase is SessionState.READY:
-            self._feed(self._connected(), stream)
+        if self._health.phase is SessionState.READY and self._talk is not None:
+            self._feed(self._talk, stream)
         return number
 
     async def _unsubscribe(self, number: int) -> None:

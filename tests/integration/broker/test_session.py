@@ -1,7 +1,9 @@
 """The session over TCP: READY only when everything was told, and again after everything that can happen."""
 
+import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -200,6 +202,26 @@ def test_a_half_open_socket_is_noticed(desk, connect):
     desk.command("freeze", client=7)
     lost = until(session, state(SessionState.DISCONNECTED))
     assert lost.reason == "The gateway is silent for more than 0.5 seconds."
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: session.next_order_id(),
+        lambda session: session.cancel_order(1),
+        lambda session: session.cancel_everything(),
+    ],
+    ids=["next_order_id", "cancel_order", "cancel_everything"],
+)
+def test_a_call_before_the_handshake_is_over_fails_as_one_without_a_connection(connect, call):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        session = connect(port=mute.getsockname()[1], connect_seconds=2.0)
+        opening = threading.Thread(target=lambda: pytest.raises(GatewayUnreachableError, session.open))
+        opening.start()
+        assert session.wait_for(SessionState.CONNECTING, 5)
+        with pytest.raises(GatewayUnreachableError):
+            call(session)
+        opening.join()
 
 
 def test_a_restarted_gateway_is_found_again(desk, connect):
