@@ -215,7 +215,7 @@ def test_a_half_open_socket_is_noticed(desk, connect):
 )
 def test_a_call_before_the_handshake_is_over_fails_as_one_without_a_connection(connect, call):
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        session = connect(port=mute.getsockname()[1], connect_seconds=2.0)
+        session = connect(port=mute.getsockname()[1], connect_seconds=0.5)
         opening = threading.Thread(target=lambda: pytest.raises(GatewayUnreachableError, session.open))
         opening.start()
         assert session.wait_for(SessionState.CONNECTING, 5)
