@@ -73,9 +73,7 @@ class Dispatch:
             if live.order.alive():
                 self._send([live])
 
-    def send_again(
-        self, shut: Callable[[LiveOrder], str | None], refused: Callable[[LiveOrder], str | None]
-    ) -> None:
+    def send_again(self, shut: Callable[[LiveOrder], str | None], refused: Callable[[LiveOrder], str | None]) -> None:
         """Send orders that provably never reached the broker once more, if they are still wanted and may go.
 
         Args:

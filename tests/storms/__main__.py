@@ -163,8 +163,8 @@ def report(results, seconds, path):
     for kind, count in total["faults_by_kind"].items():
         sys.stdout.write(f"  {count:5}  {kind}\n")
     sys.stdout.write(
-        "{storms} storms ({postgresql} on PostgreSQL) in {seconds:g} s: {faults} faults, {orders} orders, {fills} fills,"
-        " {kills} kills, {runs} runs, {mismatches} mismatches, {duplicates} duplicates\n".format(**total)
+        "{storms} storms ({postgresql} on PostgreSQL) in {seconds:g} s: {faults} faults, {orders} orders,"
+        " {fills} fills, {kills} kills, {runs} runs, {mismatches} mismatches, {duplicates} duplicates\n".format(**total)
     )
     for name in ("ready", "reconciled"):
         sys.stdout.write("{0}: median {1[median]} s, worst {1[worst]} s after the start\n".format(name, total[name]))

@@ -73,9 +73,7 @@ def told(execution):
 
 def booked(fill):
     one, paid = fill.filled, fill.commission
-    return (
-        one.exec_id, one.side, one.quantity, one.price, None if paid is None else paid.amount.quantize(CENT * CENT)
-    )
+    return (one.exec_id, one.side, one.quantity, one.price, None if paid is None else paid.amount.quantize(CENT * CENT))
 
 
 class Laws:
@@ -147,7 +145,7 @@ class Laws:
             yield f"the ledger holds {ours}, the broker {self.truth.positions}"
 
     def nothing_sent_while_halted(self):
-        """No purchase leaves between the answers to a halt and to a resume, but for one that closes a short position."""
+        """Between the answers to a halt and to a resume no purchase leaves but to close a short position."""
         actions = {one.number: one.record.action for one in self.events if one.record.kind == "command"}
         answers = [(one.number, actions[one.record.command]) for one in self.events if one.record.kind == "answer"]
         answers += [

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _ANSWER_SECONDS = 60.0
 _END_SECONDS = 20.0
+_LATE = ("broker.ib.conversation", "psycopg2", "sqlalchemy.dialects.postgresql.psycopg2")  # else each child would
 
 
 def see_the_project():
@@ -94,6 +95,8 @@ def work():
     """Fork a child for every line, until there are no more."""
     see_the_project()
     asyncio.set_event_loop(asyncio.new_event_loop())  # the client library looks for one when it is imported
+    for late in _LATE:
+        importlib.import_module(late)
     modules = {name: importlib.import_module(f"tests.storms.{name}") for name in ("trader", "market")}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended, so the system forgets them at once
     parent = os.getpid()

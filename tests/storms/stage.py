@@ -28,7 +28,7 @@ _COMMAND_SECONDS = 20.0
 _PAUSE = 0.004
 
 
-class Overdue(AssertionError):
+class OverdueError(AssertionError):
     """Something did not happen in time."""
 
 
@@ -70,9 +70,7 @@ class Stage:
         self.stack.callback(self.ear.close)
         self.ledger = self.stack.enter_context(Ledger.open(self.place))
         self.stack.callback(self.end_all)
-        self.ledger.append(
-            Scope(NAME, ACCOUNT), DeploymentSwitched(datetime.now(UTC), True, NAME, "paper", "", "")
-        )
+        self.ledger.append(Scope(NAME, ACCOUNT), DeploymentSwitched(datetime.now(UTC), True, NAME, "paper", "", ""))
         self.open_market(DAY.isoformat())
         return self
 
@@ -105,7 +103,7 @@ class Stage:
         """A command of the control API."""
         asked = urllib.request.Request(f"http://127.0.0.1:{self.ports[1]}/{name}", json.dumps(arguments).encode())
         try:
-            with urllib.request.urlopen(asked, timeout=_COMMAND_SECONDS) as answer:
+            with urllib.request.urlopen(asked, timeout=_COMMAND_SECONDS) as answer:  # noqa: S310 (loopback)
                 return json.load(answer)
         except urllib.error.HTTPError as refused:
             raise ValueError(f"{name} {arguments}: {refused.read().decode()}") from None
@@ -137,10 +135,10 @@ class Stage:
         self.until(lambda: self.heard.statuses, "the run has no data", min(steps * seconds, self.limit), of=self.trader)
         for _ in range(steps):
             self.command("step", bars=1)
-            with contextlib.suppress(Overdue):
+            with contextlib.suppress(OverdueError):
                 self.until(lambda: self.heard.live >= set(self.symbols), "not live", seconds, of=self.trader)
                 return
-        raise Overdue(f"the data are not live after {steps} bars: {self.tail()}")
+        raise OverdueError(f"the data are not live after {steps} bars: {self.tail()}")
 
     def kill_trader(self):
         """SIGKILL from outside, wherever it is."""
@@ -152,10 +150,10 @@ class Stage:
         self.trader.kill(signal.SIGTERM)
         try:
             self.until(lambda: not self.trader.alive(), "the run does not end")
-        except Overdue:
+        except OverdueError:
             self.trader.kill(signal.SIGUSR1)  # it prints where all its threads are
             self.trader.wait(0.5)
-            raise Overdue(f"the run does not end: {self.tail()}") from None
+            raise OverdueError(f"the run does not end: {self.tail()}") from None
         self.listen()
 
     def finish(self):
@@ -194,7 +192,7 @@ class Stage:
                 lambda: len(self.heard.bars) >= seen + len(self.symbols), "the bar is not seen", seconds,
                 of=self.trader,
             )  # fmt: skip
-        except Overdue:
+        except OverdueError:
             if seconds is None:
                 raise
 
@@ -234,7 +232,7 @@ class Stage:
         """Wait until something is true, as long as a child lives if one is named.
 
         Raises:
-            Overdue: it is not in time, or the child has ended before.
+            OverdueError: it is not in time, or the child has ended before.
         """
         end = time.monotonic() + (self.limit if seconds is None else seconds)
         while True:
@@ -245,15 +243,17 @@ class Stage:
                 self.listen()
                 if true():
                     return
-                raise Overdue(f"{words}: process {of.pid} has ended. {self.tail()}")
+                raise OverdueError(f"{words}: process {of.pid} has ended. {self.tail()}")
             if time.monotonic() > end:
-                raise Overdue(f"{words}: not within {self.limit if seconds is None else seconds:g} seconds. {self.tail()}")
+                raise OverdueError(
+                    f"{words}: not within {self.limit if seconds is None else seconds:g} seconds. {self.tail()}"
+                )
 
     def reconcile(self, seconds=None):
         """Wait until ledger and broker agree.
 
         Raises:
-            Overdue: they do not in time; the text says in what.
+            OverdueError: they do not in time; the text says in what.
         """
         from tests.storms.laws import Laws
 
@@ -264,7 +264,7 @@ class Stage:
             if not broken:
                 return
             if time.monotonic() > end or not self.running():
-                raise Overdue("; ".join(broken) + self.tail())
+                raise OverdueError("; ".join(broken) + self.tail())
 
     def dies(self):
         """Wait until the run has died at its trap; the step at which it did."""
@@ -277,7 +277,8 @@ class Stage:
 
     def tail(self):
         """What is known about the children: their last words and the end of what they printed."""
-        texts = [f"\nheard of run {self.attempt}: {replace(self.heard, sent=self.heard.sent[-3:], bars=self.heard.bars[-3:])}"]
+        last = replace(self.heard, sent=self.heard.sent[-3:], bars=self.heard.bars[-3:])
+        texts = [f"\nheard of run {self.attempt}: {last}"]
         with contextlib.suppress(LedgerError):
             beat = self.ledger.last_heartbeat(NAME)
             alarms = [one.record for one in self.ledger.events(NAME) if one.record.kind == "alarm"]

@@ -16,7 +16,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from tests.storms.laws import Laws, Truth
-from tests.storms.stage import CLIENT, Overdue
+from tests.storms.stage import CLIENT, OverdueError
 
 # ------------------------------------------------------------------ drawing
 
@@ -139,7 +139,7 @@ class Tally:
     reconciled_seconds: list = field(default_factory=list)
 
 
-class Broken(AssertionError):
+class BrokenLawError(AssertionError):
     """A law does not hold."""
 
 
@@ -154,7 +154,7 @@ class Storm:
         """The whole storm, the calm after it and the laws.
 
         Raises:
-            Broken: with the laws that do not hold.
+            BrokenLawError: with the laws that do not hold.
         """
         stage = self.stage
         self.start()
@@ -169,7 +169,7 @@ class Storm:
         truth = Truth.read(stage.folder / "state.sqlite")
         self.tally.orders, self.tally.fills = len(truth.ours()), len(truth.executions) + len(truth.forgotten)
         if broken:
-            raise Broken("; ".join(broken))
+            raise BrokenLawError("; ".join(broken))
 
     def go_on(self):
         """A bar after each happening; then whoever died is started again, as a supervisor would."""
@@ -184,7 +184,7 @@ class Storm:
                 stage.command("step", bars=self.missed)
                 self.missed = 0
             self.start()
-            with contextlib.suppress(Overdue):
+            with contextlib.suppress(OverdueError):
                 stage.go_live(steps=3, seconds=0.3)
 
     def bury(self):
@@ -202,7 +202,7 @@ class Storm:
     def judge(self, failed):
         """A run may fail because its gateway does not answer, and for no other reason."""
         if failed["error"] not in _EXCUSED:
-            raise Broken(f"a run failed: {failed['error']}: {failed['text']} {self.stage.tail()}")
+            raise BrokenLawError(f"a run failed: {failed['error']}: {failed['text']} {self.stage.tail()}")
 
     def start(self):
         self.tally.runs += 1
@@ -378,12 +378,12 @@ class Storm:
             try:
                 self.reconcile(began)
                 stage.finish()
-            except Overdue:
+            except OverdueError:
                 if stage.running():
                     raise
             else:
                 return
-        raise Broken(f"no run reconciles. {stage.tail()}")
+        raise BrokenLawError(f"no run reconciles. {stage.tail()}")
 
     def reconcile(self, began):
         stage = self.stage

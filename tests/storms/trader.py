@@ -18,7 +18,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import backtrader as bt
-import psycopg2  # noqa: F401 (imported once, before any fork)
 
 from broker import live_broker, store
 from broker.alerts import Alerts
@@ -26,11 +25,10 @@ from broker.bar_series import Patience
 from broker.costs import cost_model
 from broker.deployment import trading
 from broker.deployment.trading import Plan, Surroundings, trade
-from broker.ib import conversation as _  # noqa: F401 (the client library is slow to import)
 from broker.ib import session as ib_session
+from broker.ib.pacing import Pacer, PacingLimits
 from broker.ib.session import Session
 from broker.ib.settings import ResetWindow, SessionSettings
-from broker.ib.pacing import Pacer, PacingLimits
 from broker.live import resync
 from broker.orders import book
 from broker.orders import concerns as concerns_of_orders

@@ -14,8 +14,8 @@ from datetime import date
 import psycopg2
 
 from tests.storms.nursery import Nursery
-from tests.storms.stage import Overdue, Stage
-from tests.storms.storm import Broken, Storm
+from tests.storms.stage import OverdueError, Stage
+from tests.storms.storm import BrokenLawError, Storm
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.store import Ledger
 
@@ -93,7 +93,7 @@ class Weather:
                     storm.run()
                 finally:
                     self.count(storm.tally, postgresql=url is not None)
-        except (Broken, Overdue) as failure:
+        except (BrokenLawError, OverdueError) as failure:
             self.keep(document, failure)
             raise
         finally:

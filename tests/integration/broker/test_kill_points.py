@@ -7,7 +7,7 @@ import pytest
 
 from tests.storms.laws import Laws, Truth
 from tests.storms.nursery import Nursery
-from tests.storms.stage import Overdue, Stage
+from tests.storms.stage import OverdueError, Stage
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.store import Ledger
 
@@ -63,7 +63,7 @@ def die_at(stage, point, order_type, *, leave=False):
         try:
             stage.step()
             stage.settle()
-        except Overdue:
+        except OverdueError:
             break
     assert stage.dies() == point
 

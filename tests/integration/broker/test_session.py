@@ -3,8 +3,8 @@
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -216,12 +216,13 @@ def test_a_half_open_socket_is_noticed(desk, connect):
 def test_a_call_before_the_handshake_is_over_fails_as_one_without_a_connection(connect, call):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         session = connect(port=mute.getsockname()[1], connect_seconds=0.5)
-        opening = threading.Thread(target=lambda: pytest.raises(GatewayUnreachableError, session.open))
-        opening.start()
-        assert session.wait_for(SessionState.CONNECTING, 5)
-        with pytest.raises(GatewayUnreachableError):
-            call(session)
-        opening.join()
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(session.open)
+            assert session.wait_for(SessionState.CONNECTING, 5)
+            with pytest.raises(GatewayUnreachableError):
+                call(session)
+            with pytest.raises(GatewayUnreachableError, match="handshake"):
+                opening.result(10)
 
 
 def test_a_restarted_gateway_is_found_again(desk, connect):
