@@ -175,7 +175,7 @@ def watched(
     heartbeat = ledger.last_heartbeat(deployment, COMPONENT)
     return Watched(
         name=deployment,
-        on=ledger.desired_state(deployment).may_run,
+        on=ledger.desired_state(deployment).may_run or _has_to_be_flat(ledger, deployment),
         attempts=len(runs),
         done=any(_is_done(run) for run in mine),
         launched=runs[0].launched if runs else None,
@@ -185,6 +185,11 @@ def watched(
         lock_free=AccountLock(ledger, scope.account).is_free(),
         account_busy=busy,
     )
+
+
+def _has_to_be_flat(ledger: Ledger, deployment: str) -> bool:
+    """Whether a command to close everything waits for a run to carry it out, or for the next where that one died."""
+    return any(command.action == "stop_flatten" for _, command in ledger.pending_commands(deployment))
 
 
 def _is_done(run: SessionRun) -> bool:

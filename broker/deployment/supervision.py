@@ -37,7 +37,7 @@ class Watched:
     """What is known about one deployment; times are aware UTC.
 
     Attributes:
-        on: whether it is wanted to trade.
+        on: whether it is wanted to trade, or to be closed.
         attempts: runs begun for the session that is looked at.
         done: whether its session has ended as it should, so that nothing is left to do.
         launched: when the latest run was launched.

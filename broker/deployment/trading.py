@@ -208,6 +208,7 @@ class _Watch:
     ending: Ending | None = None
     reason: str = ""
     flatten_until: float = math.inf
+    flattening: set[int] = field(default_factory=set)  # numbers of the commands that want it, answered in the end
     status: str = ""
     positions: dict[str, Decimal] = field(default_factory=dict)
     held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
@@ -314,8 +315,7 @@ class _Desk:
             return
         watch.rounded = monotonic
         self._beat(monotonic)
-        for number, command in self.around.ledger.pending_commands(self.plan.deployment):
-            self._obey(number, command, monotonic)
+        self._obey_all(monotonic)
         self._record_risk()
         self._record_held()
         self._remember()
@@ -340,6 +340,18 @@ class _Desk:
 
     # ---------------------------------------------------------------- the operator
 
+    def _obey_all(self, monotonic: float) -> None:
+        """Take up what waits; a stop that nobody was there for is over where somebody resumed since."""
+        pending = self.around.ledger.pending_commands(self.plan.deployment)
+        resumed = max((number for number, command in pending if command.action == "resume"), default=0)
+        for number, command in pending:
+            if number in self.watch.flattening:
+                continue
+            if command.action in {"stop_keep", "stop_flatten"} and number < resumed:
+                self._append(CommandAnswered(self.around.clock(), number, "overtaken"))
+            else:
+                self._obey(number, command, monotonic)
+
     def _obey(self, number: int, command: Command, monotonic: float) -> None:
         now, action = self.around.clock(), command.action
         if action == "halt":
@@ -354,8 +366,10 @@ class _Desk:
             self.guard.halt(HaltState.FLATTEN, command.reason, now)
             self.watch.flatten_until = min(self.watch.flatten_until, monotonic + _FLATTEN_SECONDS)
             self.watch.reason = command.reason
+            self.watch.flattening.add(number)
         self._record_risk()  # before the answer: nobody takes up an answered command again
-        self._append(CommandAnswered(now, number, "done"))
+        if number not in self.watch.flattening:
+            self._append(CommandAnswered(now, number, "done"))
 
     def _look_at_end(self, monotonic: float) -> None:
         watch, now = self.watch, self.around.clock()
@@ -380,6 +394,10 @@ class _Desk:
         self.watch.ending, self.watch.reason = ending, reason
         if ending is Ending.NOT_FLAT:
             self.alarm(Alarm(self.around.clock(), ending.value, reason))
+        if self.watch.flattening and ending in {Ending.STOPPED, Ending.NOT_FLAT}:
+            outcome = "not_flat" if ending is Ending.NOT_FLAT else "done"
+            now = self.around.clock()
+            self._append(*(CommandAnswered(now, number, outcome) for number in sorted(self.watch.flattening)))
         self.store.end()
 
     # ---------------------------------------------------------------- what Cerebro tells

@@ -259,7 +259,7 @@ class Stage:
 
         end = time.monotonic() + (self.limit if seconds is None else seconds)
         while True:
-            self.listen(_PAUSE * 5)
+            self.listen(_PAUSE * 12)
             broken = Laws(self).while_running()
             if not broken:
                 return

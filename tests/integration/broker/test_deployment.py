@@ -278,6 +278,16 @@ def test_stop_keep_leaves_position_and_protection(stage):
     assert (stage.held(), stage.working()) == ({"AAPL": held}, {("STP", held)})
 
 
+@pytest.mark.parametrize("action", ["stop_keep", "stop_flatten"])
+def test_a_stop_that_was_taken_back_before_any_run_saw_it_stops_none(stage, action):
+    for wanted in (action, "resume"):
+        stage.ledger.append(Scope("scripted", ACCOUNT), Command(stage.clock(), wanted, "a test", "tester"))
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    assert [answer.outcome for answer in stage.kinds("answer")] == ["overtaken", "done"]
+
+
 def test_a_run_that_is_told_to_end_says_so(stage):
     stage.start()
     stage.stop.set()

@@ -182,3 +182,26 @@ def test_a_position_that_no_execution_explains_halts_entries_until_somebody_resu
     stage.settle()
     stage.finish()
     assert len(Truth.read(stage.folder / "state.sqlite").working) == 1
+
+
+def test_a_command_to_close_everything_outlives_the_run_that_began_to_carry_it_out(stage):
+    stage.start(traps=[{"point": "committed", "order_type": "MKT", "nth": 2}])
+    stage.go_live()
+    stage.act(ENTER)
+    for _ in range(3):
+        stage.step()
+        stage.settle()
+    stage.operator("stop_flatten")
+    assert stage.dies() == "committed"
+    assert [command.action for _, command in stage.ledger.pending_commands("stormy")] == ["stop_flatten"]
+    stage.start()
+    stage.go_live()
+    for _ in range(20):
+        if not stage.running():
+            break
+        stage.step(0.3)
+    stage.until(lambda: not stage.trader.alive(), "the run does not end")
+    stage.listen()
+    assert stage.heard.ended["ending"] == "stopped"
+    assert (Truth.read(stage.folder / "state.sqlite").positions, stage.ledger.pending_commands("stormy")) == ({}, ())
+    assert Laws(stage).in_the_end() == []

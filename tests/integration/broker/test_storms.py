@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
-COUNT = 12
+COUNT = 10
 
 
 def storms(folder, *words):
