@@ -282,7 +282,8 @@ class Stage:
         with contextlib.suppress(LedgerError):
             beat = self.ledger.last_heartbeat(NAME)
             alarms = [one.record for one in self.ledger.events(NAME) if one.record.kind == "alarm"]
-            texts += [f"heartbeat: {beat}", *(f"alarm: {one.code}: {one.text}" for one in alarms[-5:])]
+            age = None if beat is None else (datetime.now(UTC) - beat.ts).total_seconds()
+            texts += [f"heartbeat {age} s ago: {beat}, rounds {self.signs.rounds}", *(f"alarm: {one.code}: {one.text}" for one in alarms[-5:])]
         for name in ("trader.log", "market.log"):
             with contextlib.suppress(FileNotFoundError):
                 lines = (self.folder / name).read_text().splitlines()
