@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Final
 
 from broker.errors import GatewayError
 from broker.ib.health import WARNINGS
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     Action,
@@ -67,7 +68,7 @@ class _Stop:
     gateway: Gateway
     reference: str
     monotonic: Callable[[], float]
-    heard: "SimpleQueue[Event]"
+    heard: "Mailbox[Event]"
     sent: dict[int, tuple[Contract, Decimal, float]] = field(default_factory=dict)  # by order id
     fills: dict[str, Execution] = field(default_factory=dict)  # by execution id, the latest correction
     problems: dict[str, None] = field(default_factory=dict)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
 import backtrader as bt
@@ -35,6 +35,7 @@ from backtrader.position import Position
 
 from broker.costs import CostModel
 from broker.errors import GatewayError, OrderTermsError, SealedSettingError
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     AccountValue,
@@ -158,7 +159,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             first_strategy=lambda: self.cerebro.runningstrats[0], estimate=self._estimate, wait=commission_wait,
         )  # fmt: skip
         self._resync: Resync | None = None
-        self._events: SimpleQueue[Event] | None = None
+        self._events: Mailbox[Event] | None = None
         self._values: dict[tuple[str, str], AccountValue] = {}
         self._close_after: dict[int, datetime] = {}  # by con_id: when closing it is tried, or tried again
         self._tried: set[int] = set()  # con_ids of positions that were to be closed at least once

@@ -282,8 +282,8 @@ class Stage:
         with contextlib.suppress(LedgerError):
             beat = self.ledger.last_heartbeat(NAME)
             alarms = [one.record for one in self.ledger.events(NAME) if one.record.kind == "alarm"]
-            age = None if beat is None else (datetime.now(UTC) - beat.ts).total_seconds()
-            texts += [f"heartbeat {age} s ago: {beat}, rounds {self.signs.rounds}", *(f"alarm: {one.code}: {one.text}" for one in alarms[-5:])]
+            texts += [f"heartbeat at {datetime.now(UTC)}: {beat}, {self.signs.rounds} rounds"]
+            texts += [f"alarm: {one.code}: {one.text}" for one in alarms[-5:]]
         for name in ("trader.log", "market.log"):
             with contextlib.suppress(FileNotFoundError):
                 lines = (self.folder / name).read_text().splitlines()

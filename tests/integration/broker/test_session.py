@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from queue import Empty
@@ -421,8 +421,9 @@ def test_an_unsubscribed_stream_is_silent(desk, connect):
     step(desk, session)
     session.server_time()
     heard = []
-    while not session.heard.empty():
-        heard.append(session.heard.get())
+    with suppress(Empty):
+        while True:
+            heard.append(session.heard.get_nowait())
     assert [e for e in heard if isinstance(e, BarUpdate)] == []
 
 
