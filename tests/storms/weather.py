@@ -5,6 +5,7 @@ Belongs here: a fresh stage for every storm, figures over many. Does not belong 
 
 import json
 import shutil
+import sys
 import time
 import traceback
 from collections import Counter
@@ -18,6 +19,9 @@ from tests.storms.stage import OverdueError, Stage
 from tests.storms.storm import BrokenLawError, Storm
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.store import Ledger
+
+
+_TELL = 25
 
 
 class Weather:
@@ -106,6 +110,9 @@ class Weather:
         for name in ("orders", "fills", "kills", "runs"):
             figures[name] += getattr(tally, name)
         figures["storms"] += 1
+        if figures["storms"] % _TELL == 0:
+            sys.stdout.write(f"process {self.folder.name}: {figures['storms']} storms\n")
+            sys.stdout.flush()
         figures["postgresql"] += postgresql
         figures["faults"] = dict(Counter(figures["faults"]) + tally.faults)
         figures["ready"] += tally.ready_seconds
@@ -114,7 +121,10 @@ class Weather:
     def keep(self, document, failure):
         """The smallest storm that failed."""
         text = str(failure)
-        self.failed_at = self.failed_at or time.monotonic()
+        if self.failed_at is None:
+            self.failed_at = time.monotonic()
+            sys.stdout.write(f"a storm failed, it is made smaller: {str(failure)[:300]}\n")
+            sys.stdout.flush()
         self.figures["mismatches"] += self.smallest is None
         self.figures["duplicates"] += self.smallest is None and " orders for the intent " in text
         size = len(json.dumps(document))
