@@ -20,7 +20,6 @@ from tests.storms.storm import BrokenLawError, Storm
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.store import Ledger
 
-
 _TELL = 25
 
 
