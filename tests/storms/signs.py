@@ -9,13 +9,12 @@ import mmap
 import os
 import select
 import socket
-import struct
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MARKET, _NIGHT, _ROUNDS = 0, 8, 16
+_MARKET, _NIGHT, _ROUNDS = range(3)
 _SIZE = 24
 
 
@@ -24,45 +23,40 @@ class Signs:
 
     def __init__(self, path):
         with Path(path).open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), _SIZE)
+            # numbers are written whole: packing them would show zeros in between to whoever looks
+            self._numbers = memoryview(mmap.mmap(file.fileno(), _SIZE)).cast("q")
 
     @classmethod
     def make(cls, path):
         Path(path).write_bytes(bytes(_SIZE))
         return cls(path)
 
-    def _get(self, place):
-        return struct.unpack_from("<q", self._memory, place)[0]
-
-    def _put(self, place, number):
-        struct.pack_into("<q", self._memory, place, number)
-
     @property
     def market_time(self):
         """UTC microseconds since 1970."""
-        return self._get(_MARKET)
+        return self._numbers[_MARKET]
 
     @market_time.setter
     def market_time(self, now):
-        self._put(_MARKET, now)
+        self._numbers[_MARKET] = now
 
     @property
     def night(self):
         """Whether IB resets its servers."""
-        return bool(self._get(_NIGHT))
+        return bool(self._numbers[_NIGHT])
 
     @night.setter
     def night(self, dark):
-        self._put(_NIGHT, int(dark))
+        self._numbers[_NIGHT] = int(dark)
 
     @property
     def rounds(self):
         """How often the present trader's broker came round."""
-        return self._get(_ROUNDS)
+        return self._numbers[_ROUNDS]
 
     @rounds.setter
     def rounds(self, number):
-        self._put(_ROUNDS, number)
+        self._numbers[_ROUNDS] = number
 
     def clock(self):
         """The market's time."""
