@@ -162,7 +162,7 @@ class Stage:
         self.trader.forget()
         self.trader = None
         if self.heard.ended is None:
-            raise AssertionError(f"the run failed: {self.tail()}")
+            raise OverdueError(f"the run failed: {self.tail()}")
         return self.heard.ended
 
     def operator(self, action):
