@@ -203,6 +203,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             self._resync = None
         super().stop()
 
+    def conclude(self, snapshot: AccountSnapshot) -> None:
+        """After the end, take in what became of orders that were under way; no strategy hears of it any more."""
+        self._hear(snapshot)
+
     def next(self) -> None:
         """Take in what was heard, send what waits, watch over risk (called by Cerebro at every round)."""
         self._hear_all()

@@ -303,6 +303,9 @@ class _Desk:
         if watch.ending is None:
             raise LiveRunError(f"{self.plan.deployment}: Cerebro stopped before its session was over.")
         snapshot = self.around.gateway.synchronize()
+        self.broker.conclude(snapshot)
+        self._record_risk()
+        self._record_held()
         self._record_positions(snapshot.positions)
         self._remember(force=True)
         return SessionOutcome(watch.ending, watch.reason, dict(watch.positions))

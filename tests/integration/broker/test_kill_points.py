@@ -205,3 +205,20 @@ def test_a_command_to_close_everything_outlives_the_run_that_began_to_carry_it_o
     assert stage.heard.ended["ending"] == "stopped"
     assert (Truth.read(stage.folder / "state.sqlite").positions, stage.ledger.pending_commands("stormy")) == ({}, ())
     assert Laws(stage).in_the_end() == []
+
+
+def test_a_cancellation_that_the_broker_confirms_as_the_run_ends_is_in_the_ledger(stage):
+    stage.start()
+    stage.go_live()
+    stage.act({"do": "limit", "size": 5, "below": 0.05})
+    stage.step()
+    stage.settle()
+    for answer in ("orderStatus", "openOrder", "error"):  # what would tell of it before the end
+        stage.command("fault", answer=answer, action="drop")
+    stage.act({"do": "cancel"})
+    stage.step()
+    stage.settle()
+    stage.finish()
+    (intent,) = Laws(stage).of("intent")
+    assert stage.ledger.intent(intent.order_ref).state == "CANCELLED"
+    assert Laws(stage).in_the_end() == []
