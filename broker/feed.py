@@ -172,6 +172,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         return not self._halted and not self._started_series().ready and self._fresh(self.store.now_us())
 
     @property
+    def halted(self) -> bool:
+        """Whether trading in the symbol is halted."""
+        return self._halted
+
+    @property
     def symbol(self) -> str:
         """What the warehouse calls it."""
         return str(self.p.dataname)

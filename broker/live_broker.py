@@ -6,8 +6,8 @@ about orders (see `broker.orders`), which limits exist (see `risk`), the connect
 As in a backtest every order passes `RiskGuard.review`, whoever submits it and however; it is shrunk or refused there,
 a halt cancels and closes, and orders that only reduce never take a position through zero. What is different live:
 
-- Orders are sent only while the gate is open: the session READY and out of the reset window, the account's state known,
-  the data live. Otherwise they are Rejected; `reasons` and `order.info.reason` say why.
+- Orders are sent only while the gates are open (see `broker.live.gates`). Otherwise they are Rejected; `reasons` and
+  `order.info.reason` say why, and the guard records it.
 - An order is written down (`journal`) before it is sent and has a reference that is the same after a crash.
 - Market orders, protective orders and complete brackets are sent at once. Any other order is sent when Cerebro comes
   round to the broker, because an order that names it in `oco` must share a group with it from the start.
@@ -42,7 +42,6 @@ from broker.ib.messages import (
     Execution,
     OrderTicket,
     PortfolioItem,
-    SessionState,
 )
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
@@ -51,6 +50,7 @@ from broker.live.booking import Booking, Commissions
 from broker.live.dispatch import Dispatch
 from broker.live.exits import Exits
 from broker.live.fills import Fills
+from broker.live.gates import Gates, Shut
 from broker.live.inheritance import revived
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
@@ -119,6 +119,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         market_time: the market's time for risk and time stamps; the wall clock unless days are replayed.
         clock: measures waits; aware UTC that never runs backwards.
         commission_wait: how long a fill waits for its commission.
+        market_open: whether the exchange trades at a moment (aware UTC), outside of which nothing opens or adds to a
+            position; None where orders may wait for the next opening.
 
     Attributes:
         book: what is true at the broker.
@@ -137,6 +139,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         market_time: Callable[[], datetime] | None = None,
         clock: Callable[[], datetime] | None = None,
         commission_wait: timedelta = timedelta(seconds=2),
+        market_open: Callable[[datetime], bool] | None = None,
     ) -> None:
         super().__init__()
         self.book = book or OrderBook(gateway.account, gateway.client_id)
@@ -152,6 +155,9 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._exits = Exits(self._register)
         self._traded = Traded(instruments, lambda: self.cerebro.datas)
         self._booking = Booking(self._traded.by_con_id, lambda profit: guard.closed_trade(profit, self._market_time()))
+        self._gates = Gates(
+            gateway, self.book, self._traded, clock=self._clock, market_time=self._market_time, market_open=market_open
+        )
         self._dispatch = Dispatch(gateway, self._register, self._news, self._clock, self._react)
         self._fills = Fills(
             self._register, self._booking, self._traded, self._news, self._exits,
@@ -265,6 +271,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         order.addinfo(**{name: value for name, value in terms.items() if name not in _TERMS})
         return self.submit(order)
 
+    def distrust(self, symbol: str, reason: str) -> None:
+        """Let no order open or add to a position of a symbol; `reason` says why, as in what is wrong with its bars."""
+        self._gates.distrust(symbol, reason)
+
     def take_over(self, owner: bt.Strategy | None) -> dict[bt.feed.DataBase, tuple[Order, ...]]:
         """Make the orders of earlier runs that still work a strategy's own, by feed; each is made so once.
 
@@ -295,7 +305,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         except OrderTermsError as wrong:
             self._refuse(order, str(wrong))
             return order
-        reason = self._unfit(live) or self._shut(live) or self._reviewed(live)
+        reason = self._unfit(live) or self._admitted(live) or self._reviewed(live)
         if reason is None:
             order.submit(self)
             self.notify(order)
@@ -355,17 +365,18 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         return parent is not None and parent.order.alive()
 
     def _shut(self, live: LiveOrder) -> str | None:
-        """Why the gate is shut, or None while it is open."""
-        state = self._gateway.state
-        if state is not SessionState.READY:
-            return f"the gate is shut: the session is {state}"
-        if self._gateway.in_reset:
-            return "the gate is shut: IB's nightly reset is on"
-        if not self.book.current:
-            return "the gate is shut: the account's state is not known"
-        if not live.by_guard and not live.order.data.is_live():
-            return f"the gate is shut: the data of {live.order.data._name} are not live"
-        return None
+        """Why a gate is shut, or None while all are open."""
+        shut = self._gates.shut(live)
+        return None if shut is None else shut.reason
+
+    def _admitted(self, live: LiveOrder) -> str | None:
+        """Why a gate is shut for a new order, which the guard records; None while all are open."""
+        shut: Shut | None = self._gates.shut(live)
+        if shut is None:
+            return None
+        if not live.by_guard:  # which tries again until it may
+            self._guard.refuse(self._request(live, live.quantity, live.limit), shut.gate, shut.reason)
+        return shut.reason
 
     def _reviewed(self, live: LiveOrder) -> str | None:
         """Let risk decide; why nothing may go, or None. What may go is set on the order."""
@@ -385,7 +396,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     def _decision(self, live: LiveOrder, quantity: Decimal, limit: float | None) -> Decision:
         """What risk says about a quantity of an order, which is not counted among those that work."""
-        request = OrderRequest(
+        return self._guard.review(self._request(live, quantity, limit), self._portfolio(live))
+
+    def _request(self, live: LiveOrder, quantity: Decimal, limit: float | None) -> OrderRequest:
+        return OrderRequest(
             symbol=self._traded.name(live.con_id),
             quantity=live.sign * float(quantity),
             price=live.order.data.close[0],
@@ -394,7 +408,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             ts=self._market_time(),
             reduces_only=live.capped,
         )
-        return self._guard.review(request, self._portfolio(live))
 
     def _refuse(self, order: Order, reason: str) -> None:
         """Reject an order, and with it the bracket that waits for it."""

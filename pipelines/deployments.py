@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from broker.deployment.supervision import Watched
 from pipelines.clock import market_clock
-from pipelines.errors import SettingsError
+from pipelines.errors import QualityGateError, SettingsError
 from pipelines.gateways import Purpose, session_settings
 from pipelines.settings import Settings
 from warehouse.calendar import TradingCalendar, get_calendar
@@ -74,7 +74,8 @@ def switch_on(
         GatewayError: the gateway does not answer for an account that fits.
     """
     deployment = check_deployment(name or experiment.name)
-    refuse_bad_warm_up(settings, experiment)
+    for reason in distrusted_warm_up(settings, experiment).values():
+        raise QualityGateError(reason)
     account = _account(settings)
     remarks = tuple(_remarks(settings, experiment))
     if settings.trading_mode == "live":
@@ -121,19 +122,22 @@ def _remarks(settings: Settings, experiment: "Experiment") -> Iterator[str]:
         yield f"the latest backtest of {experiment.name} is older than {_FRESH.days} days."
 
 
-def refuse_bad_warm_up(settings: Settings, experiment: "Experiment") -> None:
-    """Refuse bars of the warehouse with a standing quality ERROR; symbols that it does not hold come from IB.
+def distrusted_warm_up(settings: Settings, experiment: "Experiment") -> dict[str, str]:
+    """Symbols whose bars in the warehouse must not be decided on, and why; what it does not hold comes from IB.
 
-    Raises:
-        QualityGateError: bars were not judged, or an ERROR stands without the experiment's override.
+    They were not judged, or a quality ERROR stands without the experiment's override.
     """
     from pipelines.gate import refuse_bad_bars
     from warehouse.store import Warehouse
 
     warehouse = Warehouse(settings.data_dir)
-    held = set(warehouse.symbols(experiment.resolution))
-    stored = [symbol for symbol in experiment.symbols if symbol in held]
-    refuse_bad_bars(warehouse, stored, experiment.resolution, override=experiment.allow_quality_errors)
+    found: dict[str, str] = {}
+    for symbol in set(experiment.symbols) & set(warehouse.symbols(experiment.resolution)):
+        try:
+            refuse_bad_bars(warehouse, [symbol], experiment.resolution, override=experiment.allow_quality_errors)
+        except QualityGateError as refused:
+            found[symbol] = str(refused)
+    return found
 
 
 def give_command(ledger: Ledger, deployment: str, action: str, reason: str, by: str) -> int:
@@ -206,14 +210,18 @@ def run_session(
     from broker.deployment.report import session_report
     from broker.deployment.trading import Surroundings, trade
     from broker.ib.session import Session
+    from pipelines.resources import load_quality_settings
     from warehouse.store import Warehouse
 
     with open_ledger(settings) as ledger:
         scope, switched = ledger.deployments()[deployment]
         experiment = _experiment_of(switched)
-        refuse_bad_warm_up(settings, experiment)
         calendar = get_calendar(experiment.calendar)
-        plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
+        plan = dataclasses.replace(
+            _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt),
+            distrusted=distrusted_warm_up(settings, experiment),
+            quality=load_quality_settings(settings.quality_file),
+        )
         wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
         if wanted.mode.value != switched.mode:
             raise SettingsError(
@@ -249,7 +257,7 @@ def _plan(
         deployment=deployment, session=session, run_id=run_id, attempt=attempt,
         strategy=load_strategy(experiment.strategy), params=experiment.params, symbols=experiment.symbols,
         resolution=experiment.resolution, limits=experiment.limits, costs=experiment.costs.build(),
-        warm_up=known[max(len(known) - 1 - back, 0)],
+        warm_up=known[max(len(known) - 1 - back, 0)], quality_override=experiment.allow_quality_errors,
     )  # fmt: skip
 
 

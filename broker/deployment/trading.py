@@ -26,6 +26,7 @@ import backtrader as bt
 from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import CostModel
+from broker.deployment import warm_up
 from broker.deployment.records import (
     alarm_record,
     book_changes,
@@ -65,6 +66,7 @@ from warehouse.ledger.records import (
 )
 from warehouse.ledger.references import order_ref
 from warehouse.ledger.store import Ledger
+from warehouse.quality import QualitySettings
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
@@ -100,6 +102,10 @@ class Plan:
         limits: of risk; those that the strategy's parameters mean hold beside them.
         costs: estimates commissions that do not come in time.
         warm_up: first session whose bars are loaded.
+        distrusted: symbols whose bars in the warehouse are not fit to decide on, each with the reason in a sentence:
+            nothing opens or adds to a position in them.
+        quality: what the bars that warm up are judged by; the defaults unless given.
+        quality_override: why those with a quality ERROR may be used all the same; None where they may not.
         linger: how long after the close the session's last bar is waited for.
         patience: how feeds wait for bars; what suits the resolution unless given.
     """
@@ -117,6 +123,9 @@ class Plan:
     warm_up: date
     linger: timedelta = timedelta(minutes=20)
     patience: Patience | None = None
+    distrusted: Mapping[str, str] = field(default_factory=dict)
+    quality: QualitySettings | None = None
+    quality_override: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +285,8 @@ class _Desk:
             journal=self.journal,
             costs=self.plan.costs,
             market_time=around.clock,
+            # a daily bar is decided on after the close: its orders wait for the next session
+            market_open=around.calendar.is_open if self.plan.resolution.intraday else None,
         )
         broker.desk = self
         return broker
@@ -300,6 +311,7 @@ class _Desk:
         run_live(self.cerebro)
         if watch.ending is None:
             raise LiveRunError(f"{self.plan.deployment}: Cerebro stopped before its session was over.")
+        self._record_risk()
         snapshot = self.around.gateway.synchronize()
         self._record_positions(snapshot.positions)
         self._remember(force=True)
@@ -403,6 +415,7 @@ class _Desk:
             and all(feed._laststatus == feed.LIVE for feed in self.feeds)
         ):
             self.watch.recalled = True
+            self._judge_warm_up()
             self._recall()
 
     def _hear_store(self, message: str, *arguments: Any, **_: object) -> None:  # noqa: ANN401 (the store's own)
@@ -411,6 +424,25 @@ class _Desk:
             self.alarm(told)
         elif isinstance(told, StateChange) and told.state is not SessionState.READY and not told.in_reset:
             self._append(alarm_record(Alarm(told.ts, f"session_{told.state.value.lower()}", told.reason)))
+
+    def _judge_warm_up(self) -> None:
+        """Let nothing enter on bars that are not fit for it: those of the warehouse, and those that history brought."""
+        plan, now = self.plan, self.around.clock()
+        distrusted = dict(plan.distrusted)
+        for feed in self.feeds:
+            bars = warm_up.delivered(feed)
+            report = warm_up.quality_of(
+                feed.symbol, bars, plan.resolution, self.around.calendar, plan.session, settings=plan.quality
+            )
+            fault = warm_up.sentence(report)
+            if fault is not None and plan.quality_override is not None:
+                text = f"{fault} They are used all the same: {plan.quality_override}"
+                self._append(alarm_record(Alarm(now, "quality_override", text)))
+            elif fault is not None:
+                distrusted.setdefault(feed.symbol, fault)
+        for symbol, reason in distrusted.items():
+            self.broker.distrust(symbol, reason)
+            self.alarm(Alarm(now, "bad_bars", f"{reason} No order opens or adds to a position on them."))
 
     # ---------------------------------------------------------------- over a restart
 

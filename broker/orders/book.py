@@ -144,6 +144,11 @@ class OrderBook:
         held = {con_id: self._positions.booked(con_id) for con_id in self._positions.con_ids()}
         return {con_id: quantity for con_id, quantity in held.items() if quantity}
 
+    def differing(self, now: datetime) -> tuple[int, ...]:
+        """Contracts in which the broker's position is not ours for longer than it takes to settle."""
+        found = self._positions.differing(now) if self._begun else {}
+        return tuple(con_id for con_id, since in found.items() if now - since >= self._patience.position)
+
     # ---------------------------------------------------------------- what we do
 
     def intend(self, contract: Contract, ticket: OrderTicket, now: datetime) -> tuple[Change, ...]:
