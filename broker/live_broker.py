@@ -208,6 +208,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             self._resync = None
         super().stop()
 
+    def conclude(self, snapshot: AccountSnapshot) -> None:
+        """Book what the account's state after the run tells; no strategy hears of it."""
+        for change in self.book.apply(snapshot, self._clock()):
+            if self._journal is not None:
+                self._journal(change)
+
     def next(self) -> None:
         """Take in what was heard, send what waits, watch over risk (called by Cerebro at every round)."""
         self._hear_all()

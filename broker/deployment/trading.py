@@ -76,6 +76,7 @@ COMPONENT: Final = "trader"
 _ROUND_SECONDS: Final = 0.5  # between two looks at commands, time and memory
 _BEAT_SECONDS: Final = 5.0
 _FLATTEN_SECONDS: Final = 120.0
+_OUTAGES: Final = frozenset({SessionState.DISCONNECTED, SessionState.DEGRADED})
 
 
 class Ending(StrEnum):
@@ -218,6 +219,7 @@ class _Watch:
     reason: str = ""
     flatten_until: float = math.inf
     status: str = ""
+    outage: SessionState | None = None  # what the ledger says the session is, where that is not READY
     positions: dict[str, Decimal] = field(default_factory=dict)
     held: dict[int, Decimal] = field(default_factory=dict)  # by con_id, as recorded last
 
@@ -313,6 +315,8 @@ class _Desk:
             raise LiveRunError(f"{self.plan.deployment}: Cerebro stopped before its session was over.")
         self._record_risk()
         snapshot = self.around.gateway.synchronize()
+        self.broker.conclude(snapshot)
+        self._record_held()
         self._record_positions(snapshot.positions)
         self._remember(force=True)
         return SessionOutcome(watch.ending, watch.reason, dict(watch.positions))
@@ -422,7 +426,15 @@ class _Desk:
         told = arguments[0]
         if message == "alarm":
             self.alarm(told)
-        elif isinstance(told, StateChange) and told.state is not SessionState.READY and not told.in_reset:
+        elif isinstance(told, StateChange):
+            self._note_state(told)
+
+    def _note_state(self, told: StateChange) -> None:
+        """Record an outage once, not every attempt to end it; IB's nightly reset is none."""
+        if told.state is SessionState.READY:
+            self.watch.outage = None
+        elif told.state in _OUTAGES and told.state is not self.watch.outage and not told.in_reset:
+            self.watch.outage = told.state
             self._append(alarm_record(Alarm(told.ts, f"session_{told.state.value.lower()}", told.reason)))
 
     def _judge_warm_up(self) -> None:

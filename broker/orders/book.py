@@ -648,7 +648,9 @@ class OrderBook:
             self._concerns.raise_at(key, now + self._patience.again)
 
     def _tell_of_end(self, order: TrackedOrder, now: datetime) -> None:
-        """Say aloud that an order ended which nobody here asked to end."""
+        """Say aloud that the broker refused an order, or ended one that nobody here asked to end."""
+        if order.state is OrderState.REJECTED and order.ours and order.was_sent:
+            self._alarm(now, "order_rejected", f"{order.order_ref} was rejected: {order.reason}")
         expected = order.cancel_sent or order.ticket.oca_group or order.ticket.parent_id or order.ticket.tif != "GTC"
         if order.state is OrderState.CANCELLED and order.ours and not expected:
             self._alarm(now, "cancelled_by_broker", f"{order.order_ref} was cancelled, not by us: {order.reason}")
