@@ -172,6 +172,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         return not self._halted and not self._started_series().ready and self._fresh(self.store.now_us())
 
     @property
+    def refused(self) -> str:
+        """Why there are no data and never will be; empty while there may be."""
+        return self._refused
+
+    @property
     def halted(self) -> bool:
         """Whether trading in the symbol is halted."""
         return self._halted

@@ -84,6 +84,7 @@ The same decision has to have the same reference after a crash, and no other dec
 _NONE = Decimal()
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions
 _CLOSING_PAUSE = timedelta(seconds=10)  # for other orders to go before a position is closed, and between two tries
+_RECONCILE_PAUSE = timedelta(minutes=5)  # between two looks at orders of others, of which IB says nothing by itself
 _FOR_MONEY = ("margin", "insufficient", "equity with loan", "available funds", "buying power")
 _TERMS = {
     name: name
@@ -169,6 +170,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._close_after: dict[int, datetime] = {}  # by con_id: when closing it is tried, or tried again
         self._tried: set[int] = set()  # con_ids of positions that were to be closed at least once
         self._numbers: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
+        self._reconciled = self._clock()
         self.startingcash = math.nan
 
     @property
@@ -219,6 +221,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._hear_all()
         now = self._clock()
         self._react(self.book.due(now))
+        self._reconcile(now)
         for live in self._fills.book_overdue(now):
             self._end(live)
         self._dispatch.send_resting()
@@ -521,6 +524,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     def _ask(self, change: Question) -> None:
         if self._resync is not None:
+            self._resync.ask()
+
+    def _reconcile(self, now: datetime) -> None:
+        """Ask for the account's whole state now and then."""
+        if self._resync is not None and now - self._reconciled >= _RECONCILE_PAUSE:
+            self._reconciled = now
             self._resync.ask()
 
     def _follow_state(self, change: StateChanged) -> None:

@@ -312,7 +312,8 @@ class _Desk:
         watch = self.watch
         run_live(self.cerebro)
         if watch.ending is None:
-            raise LiveRunError(f"{self.plan.deployment}: Cerebro stopped before its session was over.")
+            reasons = " ".join(f"{feed.symbol}: {feed.refused}" for feed in self.feeds if feed.refused)
+            raise LiveRunError(f"{self.plan.deployment}: it stopped before its session was over. {reasons}".rstrip())
         self._record_risk()
         snapshot = self.around.gateway.synchronize()
         self.broker.conclude(snapshot)

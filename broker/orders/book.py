@@ -568,7 +568,7 @@ class OrderBook:
         if refusal is not None and not order.executions and not order.cancel_sent:
             order.end(OrderState.REJECTED, _NONE)
             self._settle(order, now, refusal.text, refusal.code)
-        elif order.acknowledged or order.executions or order.perm_ids:
+        elif order.acknowledged or order.executions or order.perm_ids or order.cancel_told:
             order.end(OrderState.CANCELLED, order.filled)
             self._settle(order, now, "the broker has it no longer")
         else:

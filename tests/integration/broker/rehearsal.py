@@ -17,6 +17,7 @@ from broker.bar_series import Patience
 from broker.costs import cost_model
 from broker.deployment.trading import Plan, Surroundings, trade
 from broker.ib.messages import SessionState
+from broker.ib.pacing import Pacer
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from broker.orders.concerns import Patience as OrderPatience
@@ -24,6 +25,7 @@ from broker.orders.fills import parted
 from broker.simulator.commands import Commands
 from broker.simulator.faults import ON_ANSWER, ON_REQUEST
 from risk.limits import Limits
+from tests.integration.broker.live_cerebro import NO_LIMITS
 from tests.integration.broker.test_deployment import ACCOUNT, CLIENT, DAY, QUICK, XNYS, Scripted, Stage
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
@@ -39,6 +41,13 @@ ORDERS_QUICK = OrderPatience(
     tries=1,
 )
 """A tenth of what an order book waits for."""
+
+
+def quicken(patch):
+    """Let an order book ask sooner, and history be asked as often as one likes; until the patch ends."""
+    patch.setattr("broker.orders.book.Patience", lambda: ORDERS_QUICK)
+    patch.setattr("broker.store.Pacer", lambda: Pacer(NO_LIMITS))
+
 
 NO_FAULTS = {"status", "step", "step_price", "pause", "resume", "speed", "seek", "fault", "clear_faults"}
 """Commands that move the clock or only carry a fault."""
@@ -89,6 +98,12 @@ class Rehearsal(Stage):
 
     def __init__(self, desk, folder, stack):
         super().__init__(desk, folder, stack)
+        self.watcher.close()
+        quick = SessionSettings(
+            port=desk.gateway.port, client_id=99, reset=None, retry_seconds=0.05, retry_most_seconds=0.2
+        )
+        self.watcher = stack.enter_context(Session(quick))
+        self.watcher.open()
         self.act_on, self.acted = None, threading.Event()
         self.injected, self.known, self.paid = set(), {}, {}
 
@@ -103,14 +118,15 @@ class Rehearsal(Stage):
         self.attempt += 1
         self.outcome, self.strategy, self.began = None, None, datetime.now(UTC)
         self.stop = threading.Event()
-        chosen = {"port": self.desk.gateway.port, "client_id": CLIENT, "skew_most": 1e9, "skew_warning": 1e9, "retry_most_seconds": 0.2}
+        chosen = {"port": self.desk.gateway.port, "client_id": CLIENT, "retry_most_seconds": 0.2}
         self.session = Session(
             SessionSettings(**{**chosen, **QUICK, **self.settings}), now=lambda: datetime.now(UTC) + self.shift
         )
         patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6)
         plan = Plan(
-            "scripted", DAY, f"run{self.attempt}", self.attempt, Acting, {}, ("AAPL",), Resolution.MINUTE,
-            Limits(**limits), cost_model("ibkr_fixed"), DAY - timedelta(days=4), patience=patience,
+            "scripted", DAY, f"run{self.attempt}", self.attempt, Acting, {"allow_short": True}, ("AAPL",),
+            Resolution.MINUTE, Limits(**limits), cost_model("ibkr_fixed"), DAY - timedelta(days=4),
+            patience=patience,
         )  # fmt: skip
         self.thread = threading.Thread(
             target=self._run, args=(dataclasses.replace(plan, **self.plan), self.session), daemon=True
@@ -134,7 +150,7 @@ class Rehearsal(Stage):
 
     def go_live(self):
         """A feed is live from the first bar on that its stream brings."""
-        self.until(lambda: self.outcome is not None or self.session.state is SessionState.READY)
+        self.until(lambda: self.outcome is not None or (self.strategy and self.session.state is SessionState.READY))
         end = time.monotonic() + 30
         while not self.live():
             assert time.monotonic() < end, self.standing()
@@ -176,6 +192,7 @@ class Rehearsal(Stage):
         for client in frozen:
             self.until(lambda: self.session.state is not SessionState.READY)
             self.desk.command("disconnect", client=client)  # the gateway notices too, and gives the client id back
+        self.until(lambda: self.watcher.state is SessionState.READY)
         self.go_live()
 
     def holds(self):

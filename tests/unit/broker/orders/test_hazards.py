@@ -464,6 +464,18 @@ def test_an_order_that_is_gone_without_a_word_is_cancelled_with_an_alarm(desk):
     assert (desk.state(), alarms(changes)) == ("CANCELLED", ["cancelled_by_broker"])
 
 
+def test_an_order_of_which_nothing_was_heard_but_its_cancellation_is_cancelled_once_it_is_gone(desk):
+    order = desk.send(ticket())
+    desk.hear(refusal(order, 202))
+    changes = desk.hear(snapshot(60), seconds=60)
+    assert (desk.state(), alarms(changes)) == ("CANCELLED", ["cancelled_by_broker"])
+
+
+def test_an_order_that_the_broker_refuses_raises_an_alarm(desk):
+    order = desk.send(ticket())
+    assert alarms(desk.hear(refusal(order, 201))) == ["order_rejected"]
+
+
 # ---------------------------------------------------------------- codes on a new order
 
 
