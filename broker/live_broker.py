@@ -438,10 +438,15 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
     def cancel(self, order: Order, bracket: bool = False) -> bool:
         """Ask to cancel an order; False where there is nothing to cancel or a strategy may not.
 
-        The order lives, and may fill, until the broker confirms.
+        The order lives, and may fill, until the broker confirms. What protects a position stays while a gate is shut:
+        no other order could close the position in its place.
         """
         live = self._register.get(order)
         if live is None or live.by_guard or not live.order.alive():
+            return False
+        shut = self._shut(live) if live.capped and self.book.position(live.con_id) else None
+        if shut is not None:
+            self._news.explain(order, f"it was not cancelled, it protects a position and {shut}")
             return False
         self._dispatch.cancel(live, "cancelled by the strategy")
         return True

@@ -202,12 +202,20 @@ class Rehearsal(Stage):
     def round_trip(self, buy, leave):
         """The session still trades: an exit where something is held, and an entry with its exit."""
         if self.booked():
-            self.step(1, leave)
+            self.close(leave)
         else:
             self.step(1, buy)
             self.until(self.booked)
-            self.step(1, leave)
-        self.until(lambda: not self.booked() and not self.holds())
+            self.close(leave)
+
+    def close(self, leave):
+        """Leave, and play until nothing is held: one bar takes a tenth of what it trades at most."""
+        self.step(1, leave)
+        end = time.monotonic() + 20
+        while not self.soon(lambda: not self.booked(), 2):
+            assert time.monotonic() < end, self.standing()
+            self.step()
+        self.until(lambda: not self.holds())
 
     def booked(self):
         """Shares of our symbol in the book of the run."""

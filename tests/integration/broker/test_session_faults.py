@@ -334,12 +334,15 @@ def test_a_session_goes_on_after_the_reset_of_ibs_servers(recording, insync, tmp
         stage = Rehearsal(desk, tmp_path, stack)
         stage.settings = {"reset": ResetWindow(begin, end, "UTC"), "skew_warning": 1e9, "skew_most": 1e9}
         stage.start()
-        stage.step(1, buy(stop=50.0))
-        stage.until(lambda: stage.booked() and stage.working())
         stage.shift = shift  # the clock is in the window
-        stage.step(1, leave)
+        stage.step(1, buy())
         stage.until(stage.refusals)
         assert stage.refusals() == [("reset_window", "AAPL: the gate is shut: IB's nightly reset is on")]
+        stage.shift = timedelta()
+        stage.step(2, buy(stop=50.0))
+        stage.until(lambda: stage.booked() and stage.working())
+        stage.shift = shift
+        stage.step(1, leave)  # an exit waits, and the stop with it
         for _ in range(3):
             stage.inject("restart", down_seconds=0.3)
             stage.until(lambda: not stage.live())
@@ -347,7 +350,7 @@ def test_a_session_goes_on_after_the_reset_of_ibs_servers(recording, insync, tmp
         assert (stage.working(), stage.alarms()) == ({("STP", stage.holds())}, [])
         stage.shift = timedelta()
         stage.recover()
-        stage.round_trip(buy(), leave)
+        stage.close(leave)
         stage.round_trip(buy(), leave)
         stage.agrees()
         assert stage.alarms() == []
