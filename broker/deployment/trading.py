@@ -45,7 +45,7 @@ from broker.ib.requests import Gateway
 from broker.instrument import Instrument
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
-from broker.orders.changes import Change, OrderIntended
+from broker.orders.changes import Change, OrderIntended, PositionAdopted
 from broker.store import Store, run_live
 from risk.guard import RiskGuard
 from risk.limits import Limits
@@ -489,6 +489,8 @@ class _Desk:
         record = record_of(change)
         if record is not None:
             self._append(record)
+        if isinstance(change, PositionAdopted):
+            self.watch.held[change.contract.con_id] = change.after
 
     def _decided_on(self, change: OrderIntended) -> datetime:
         for feed in self.feeds:
