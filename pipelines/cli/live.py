@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,8 @@ from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from broker.emergency import EmergencyReport
+    from broker.ib.session import Session
+    from pipelines.emergencies import StandDown
     from warehouse.ledger.records import DesiredState, SessionRun
     from warehouse.ledger.store import Ledger
 
@@ -287,20 +290,72 @@ def emergency_stop(
     import dataclasses
 
     from broker.emergency import stop_everything
+    from broker.errors import GatewayError
     from broker.ib.session import Session
+    from pipelines.emergencies import StandDown
 
     began = time.monotonic()
-    chosen = session_settings(load_settings(), Purpose.EMERGENCY, host=host, port=port)
+    settings = load_settings()
+    chosen = session_settings(settings, Purpose.EMERGENCY, host=host, port=port)
     wanted = dataclasses.replace(chosen, reset=None, retry_most_seconds=2.0)  # it tries in the nightly reset too
     with Session(wanted) as session:
-        found = session.open(min(seconds, _PATIENCE_SECONDS))
+        try:
+            found = session.open(min(seconds, _PATIENCE_SECONDS))
+        except GatewayError as error:
+            return _not_reached(StandDown(settings, wanted.account), str(error), dry_run=dry_run, as_json=as_json)
+        others = StandDown(settings, found.account)
+        if not dry_run:
+            _stand_down(session, others)
         reference = f"emergency-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         report = stop_everything(session, found, reference=reference, seconds=seconds, dry_run=dry_run)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json({**dataclasses.asdict(report), "switched_off": others.stopped})
     else:
         _print_report(report, time.monotonic() - began)
+    if not dry_run:
+        _close_emergency(others, _outcome(report, time.monotonic() - began))
     return 0 if report.flat else 1
+
+
+def _stand_down(session: "Session", others: "StandDown") -> None:
+    """Cancel everything at once, then see that no run of ours trades on."""
+    from broker.errors import GatewayError
+
+    others.start()
+    with suppress(GatewayError):  # it is tried again, and reported, where it matters
+        session.cancel_everything()
+    others.wait()
+
+
+def _not_reached(others: "StandDown", reason: str, *, dry_run: bool, as_json: bool) -> int:
+    """No gateway answers: the least that can be done is to let no run begin again."""
+    sentence = f"NOT FLAT: nothing was cancelled or closed: {reason}"
+    if as_json:
+        print_json({"flat": False, "problems": [reason]})
+    sys.stderr.write(f"{sentence}\n")
+    if not dry_run:
+        others.start().wait()
+        _close_emergency(others, sentence)
+    return 1
+
+
+def _close_emergency(others: "StandDown", sentence: str) -> None:
+    """Tell what the ledger says about the runs, and people what was done."""
+    for name in others.stopped:
+        sys.stderr.write(f"{name} is switched off; `barloom live resume {name}` lets it trade again.\n")
+    if others.holder is not None:
+        sys.stderr.write(f"{others.holder} still holds the account and may trade when it wakes up: end it.\n")
+    if others.problem:
+        sys.stderr.write(f"mind: a run that lives may trade on, it could not be told to end: {others.problem}\n")
+    others.tell(sentence)
+
+
+def _outcome(report: "EmergencyReport", seconds: float) -> str:
+    if report.flat:
+        return f"FLAT: {report.account} holds no position and no order works, said the broker after {seconds:.1f} s."
+    positions, orders = len(report.positions_left), len(report.orders_left)
+    known = "" if report.current else ", as far as the broker has answered"
+    return f"NOT FLAT after {seconds:.1f} s: left are positions: {positions}, orders: {orders}{known}."
 
 
 def _print_report(report: "EmergencyReport", seconds: float) -> None:
@@ -324,11 +379,10 @@ def _print_report(report: "EmergencyReport", seconds: float) -> None:
     for problem in report.problems:
         sys.stderr.write(f"{problem}\n")
     if report.flat:
-        say(f"FLAT: {report.account} holds no position and no order works, said the broker after {seconds:.1f} s.")
+        say(_outcome(report, seconds))
         return
     for symbol, quantity in report.positions_left:
         sys.stderr.write(f"still held: {quantity:f} {symbol}\n")
     for order in report.orders_left:
         sys.stderr.write(f"still working: {order}\n")
-    text = "Nothing was done." if report.dry_run else f"NOT FLAT after {seconds:.1f} s."
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write("Nothing was done.\n" if report.dry_run else f"{_outcome(report, seconds)}\n")
