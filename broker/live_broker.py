@@ -600,7 +600,11 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- risk
 
-    def _portfolio(self, judged: LiveOrder) -> Portfolio:
+    def portfolio(self) -> Portfolio:
+        """Money, positions and working orders as they are at the broker."""
+        return self._portfolio(None)
+
+    def _portfolio(self, judged: LiveOrder | None) -> Portfolio:
         """Money, positions and working orders as they are at the broker; without the order that is judged."""
         traded, remaining = self._traded, self._register.remaining
         holdings = {

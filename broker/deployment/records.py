@@ -31,19 +31,23 @@ from broker.orders.changes import (
     TermsConfirmed,
 )
 from broker.orders.fills import parted
-from risk.decision import RiskState
+from risk.decision import Portfolio, RiskState
 from risk.events import RiskEvent
+from risk.headroom import Headroom
 from risk.states import HaltState
 from warehouse.ledger.records import (
     AlarmRaised,
     BookChanged,
     CommissionTold,
     Filled,
+    HoldingValued,
     Intent,
+    LimitMeasured,
     OrderChanged,
     PositionStated,
     Record,
     RiskDecided,
+    RiskMeasured,
     RiskMemory,
 )
 
@@ -102,6 +106,16 @@ def risk_state(memory: RiskMemory) -> RiskState:
     told = {one.name: getattr(memory, one.name) for one in fields(RiskState)}
     halts = {name: HaltState(told[name]) for name in ("halt", "latched_halt", "session_halt")}
     return RiskState(**{**told, **halts, "recent_orders": tuple(told["recent_orders"])})
+
+
+def risk_measured(limits: Iterable[Headroom], portfolio: Portfolio, now: datetime) -> RiskMeasured:
+    """How far an account is from its limits, and what it holds."""
+    held = portfolio.holdings.items()
+    return RiskMeasured(
+        now,
+        tuple(LimitMeasured(one.limit, one.most, one.used, one.symbol) for one in limits),
+        tuple(HoldingValued(symbol, holding.quantity, holding.price) for symbol, holding in held),
+    )
 
 
 def alarm_record(alarm: Alarm) -> AlarmRaised:

@@ -32,6 +32,7 @@ from broker.deployment.records import (
     book_changes,
     intent_of,
     record_of,
+    risk_measured,
     risk_memory,
     risk_record,
     risk_state,
@@ -48,6 +49,7 @@ from broker.orders.book import OrderBook
 from broker.orders.changes import Change, OrderIntended, PositionAdopted
 from broker.store import Store, run_live
 from risk.guard import RiskGuard
+from risk.headroom import headroom
 from risk.limits import Limits
 from risk.states import HaltState
 from warehouse.calendar import TradingCalendar
@@ -411,6 +413,9 @@ class _Desk:
                     now, self._currency(), _money(figure), cash=_money(cash) if math.isfinite(cash) else None
                 )
             )
+        portfolio = self.broker.portfolio()
+        room = headroom(portfolio, self.guard.state, self.guard.limits, now)
+        self._append(risk_measured(room, portfolio, now))
         self._remember(force=True)
 
     def _hear_data(self, data: LiveFeed, status: int, *_: object, **__: object) -> None:

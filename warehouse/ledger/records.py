@@ -238,6 +238,37 @@ class RiskMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitMeasured:
+    """One limit and what is used of it, with the fields of `risk.headroom.Headroom`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    limit: str
+    most: float
+    used: float
+    symbol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingValued:
+    """Signed shares of a symbol at its last price; NaN where there is none."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    symbol: str
+    quantity: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class RiskMeasured:
+    """How far an account is from its limits, and what it holds, as a run measured it."""
+
+    kind: ClassVar[str] = "risk_measured"
+    ts: datetime
+    limits: tuple[LimitMeasured, ...]
+    holdings: tuple[HoldingValued, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What an operator wants of a deployment, whether it runs now or later.
 
@@ -290,7 +321,7 @@ class StrategyState:
 Record = (
     DeploymentSwitched | SessionStarted | SessionEnded | OrderChanged | Filled | CommissionTold | PositionStated
     | BookChanged | CashStated | EquitySnapshot | RiskDecided | RiskMemory | Command | CommandAnswered | AlarmRaised
-    | StrategyState
+    | StrategyState | RiskMeasured
 )  # fmt: skip
 """What `Ledger.append` takes; an `Intent` has a door of its own."""
 

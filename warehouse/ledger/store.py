@@ -272,6 +272,23 @@ class Ledger:
         with self._reading("events") as connection:
             return tuple(_recorded(connection, wanted))
 
+    def first(self, deployment: str, kind: str, session: date | None = None) -> Recorded | None:
+        """The first record of a kind of a deployment, of one session or of all; None where there is none."""
+        return self._at_end(deployment, kind, session, newest=False)
+
+    def last(self, deployment: str, kind: str, session: date | None = None) -> Recorded | None:
+        """The last record of a kind of a deployment, of one session or of all; None where there is none."""
+        return self._at_end(deployment, kind, session, newest=True)
+
+    def _at_end(self, deployment: str, kind: str, session: date | None, *, newest: bool) -> Recorded | None:
+        wanted = select(events).where(events.c.deployment == deployment, events.c.kind == kind)
+        if session is not None:
+            wanted = wanted.where(events.c.session == session)
+        wanted = wanted.order_by(events.c.id.desc() if newest else events.c.id).limit(1)
+        with self._reading(f"{kind} records") as connection:
+            rows = _rows(connection, wanted)
+        return Recorded(rows[0]["id"], _scope(rows[0]), read_record(kind, rows[0]["payload"])) if rows else None
+
     # ---------------------------------------------------------------- transactions
 
     @contextmanager
