@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from broker.emergency import EmergencyReport
     from broker.ib.session import Session
     from pipelines.emergencies import StandDown
-    from warehouse.ledger.records import DesiredState, SessionRun
-    from warehouse.ledger.store import Ledger
 
 live = App(name="live", help="Trading, and stopping it.")
 
@@ -119,26 +117,32 @@ def resume(deployment: str, /, *, reason: str = "resumed by hand") -> int:
 
 @live.command
 def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
-    """Show every deployment: what is wanted, whether it runs, positions, orders, profit, the last alarm.
+    """Show every deployment: state, heartbeat, profit, positions, orders, what is left of each limit, the last alarm.
 
-    Exit code 1 when one that should be trading gives no sign of life, or an alarm of today stands.
+    Exit code 1 when one that should be trading gives no sign of life.
 
     Args:
         as_json: Print JSON.
     """
+    import dataclasses
+
+    from broker.deployment.standing import standing
+    from pipelines.cli.live_screen import show
     from pipelines.deployments import open_ledger
 
-    settings = load_settings()
-    with open_ledger(settings) as ledger:
-        names = sorted(ledger.deployments())
-        pages = [_page(ledger, name) for name in names]
+    with open_ledger(load_settings()) as ledger:
+        now = datetime.now(UTC)
+        found = [standing(ledger, name, now, stale_seconds=_STALE_SECONDS) for name in sorted(ledger.deployments())]
     if as_json:
-        print_json(pages)
-    elif not pages:
+        rooms = [[{**dataclasses.asdict(limit), "left": limit.left} for limit in one.room] for one in found]
+        print_json([{**dataclasses.asdict(one), "room": room} for one, room in zip(found, rooms, strict=True)])
+    elif not found:
         say("Nothing is switched on; `barloom live start EXPERIMENT` does that.")
-    for page in [] if as_json else pages:
-        print_rows([str(page["deployment"]), ""], [(key, value) for key, value in page.items() if key != "deployment"])
-    return 1 if any(page["health"] != "ok" for page in pages) else 0
+    for place, one in enumerate([] if as_json else found):
+        if place:
+            say("")
+        show(one)
+    return 1 if any(one.health != "ok" for one in found) else 0
 
 
 @live.command
@@ -182,55 +186,6 @@ def report(
     for ts, text in found.timeline:
         say(f"{ts:%Y-%m-%d %H:%M:%S} {text}")
     return 0
-
-
-def _page(ledger: "Ledger", name: str) -> dict[str, object]:
-    """One deployment, as far as the ledger tells."""
-    from broker.deployment.trading import COMPONENT
-    from warehouse.ledger.locks import AccountLock
-    from warehouse.ledger.records import AlarmRaised, EquitySnapshot
-
-    now = datetime.now(UTC)
-    scope, switched = ledger.deployments()[name]
-    state = ledger.current_state(name)
-    beat = ledger.last_heartbeat(name, COMPONENT)
-    holder = AccountLock(ledger, scope.account).holder()
-    age = None if beat is None else (now - beat.ts).total_seconds()
-    session = state.session
-    lost = holder is None and session is not None and session.ended is None and state.desired.may_run
-    silent = lost or (holder is not None and (age is None or age > _STALE_SECONDS))
-    recorded = ledger.events(name)
-    alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
-    equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
-    held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "ours"]
-    return {
-        "deployment": name,
-        "health": "no sign of life" if silent else "ok",
-        "account": f"{scope.account}, {switched.mode}",
-        "wanted": _wanted(state.desired),
-        "traded by": "nobody now" if holder is None else str(holder),
-        "heartbeat": "never" if beat is None or age is None else f"{age:.0f} s ago: {beat.status}",
-        "last session": "none" if session is None else _session_text(session),
-        "positions": ", ".join(held) or "none",
-        "orders not done": len(state.open_intents),
-        "equity": "unknown" if not equity else f"{equity[-1].equity:,.2f} {equity[-1].currency}",
-        "since switched on": "unknown" if len(equity) < 2 else f"{equity[-1].equity - equity[0].equity:+,.2f}",
-        "risk": "unknown" if state.risk is None else f"{state.risk.halt}, peak {state.risk.peak_equity:,.2f}",
-        "last alarm": "none"
-        if not alarms
-        else f"{alarms[-1].ts:%Y-%m-%d %H:%M:%S} {alarms[-1].code}: {alarms[-1].text}",
-    }
-
-
-def _wanted(desired: "DesiredState") -> str:
-    if not desired.may_run:
-        return f"off ({desired.reason or 'switched off'})"
-    return "on" if desired.halt == "ACTIVE" else f"on, {desired.halt} ({desired.reason})"
-
-
-def _session_text(run: "SessionRun") -> str:
-    ended = "going on, or killed" if run.ended is None else f"{run.ended.outcome}: {run.ended.reason}"
-    return f"{run.scope.session}, run {run.started.attempt}, {ended}"
 
 
 def _command(deployment: str, action: str, reason: str) -> int:

@@ -171,7 +171,7 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     desk.play_until_live(datetime.now(UTC))
     desk.play_until_fills(2)
     page = desk.page()
-    assert (page["health"], page["wanted"], page["traded by"].startswith("process")) == ("ok", "on", True)
+    assert (page["health"], page["wanted"], page["holder"].startswith("process")) == ("ok", "on", True)
 
     # its worker is killed: another one goes on, and nothing is lost or sent twice
     killed = datetime.now(UTC)
