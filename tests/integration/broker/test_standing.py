@@ -37,6 +37,10 @@ def test_the_standing_of_a_session_is_what_the_account_says(recording, insync, t
             assert shown.day_profit == shown.profit
             assert {one.limit: (one.most, one.used) for one in shown.room} == {
                 "max_position_value": (1_200.0, pytest.approx(held * price)),
+                "max_position_fraction": (
+                    1.0,
+                    pytest.approx(held * price / float(told)),
+                ),  # of the strategy's parameters
                 "max_orders_per_session": (40, 1),
                 "max_drawdown": (0.2, pytest.approx(1 - float(told) / 1e6, abs=1e-7)),
             }
