@@ -5,7 +5,7 @@ It is a code location of its own, so that reloading research code cannot touch a
 """
 
 import threading
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,12 +13,15 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from pipelines.deployments import RunSeen, alerts_of, open_ledger, run_session, watched
 from pipelines.settings import Settings, load_settings
+from warehouse.ledger.records import AlarmRaised, Scope
+from warehouse.ledger.store import Ledger
 
 JOB = "live_trading"
 SESSION_REPORT = "session_report"
 DEPLOYMENT_TAG, SESSION_TAG, ACCOUNT_TAG = "barloom/deployment", "barloom/session", "barloom/account"
 
 _EVERY_SECONDS = 10
+_FOLD = timedelta(minutes=5)  # a tick sees the same silence as the one before
 _GOING = frozenset({*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED})
 _MOST_RUNS = 50
 
@@ -103,13 +106,15 @@ def live_supervisor(
     return dg.SensorResult(run_requests=requests)
 
 
-def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[dg.RunRequest], list[str]]:
-    """Runs to request, and for every other deployment why there is none."""
+def supervise_all(
+    instance: dg.DagsterInstance, settings: Settings, *, now: datetime | None = None
+) -> tuple[list[dg.RunRequest], list[str]]:
+    """Runs to request, and for every other deployment why there is none; `now` is the wall clock unless given."""
     from broker.deployment.supervision import Rules, Start, session_at, supervise
     from pipelines.clock import market_clock
     from warehouse.calendar import get_calendar
 
-    rules, calendar, now = Rules(), get_calendar(settings.calendar), datetime.now(UTC)
+    rules, calendar, now = Rules(), get_calendar(settings.calendar), now or datetime.now(UTC)
     requests: list[dg.RunRequest] = []
     reasons: list[str] = []
     with open_ledger(settings) as ledger:
@@ -127,9 +132,19 @@ def supervise_all(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
                 continue
             reasons.append(f"{name}: {found.reason}")
             if found.alarm is not None:
-                with alerts_of(settings, name) as alerts:
-                    alerts.tell(found.alarm, found.reason)
+                _raise(ledger, settings, scope, AlarmRaised(now, found.alarm, found.reason))
     return requests, reasons
+
+
+def _raise(ledger: Ledger, settings: Settings, scope: Scope, alarm: AlarmRaised) -> None:
+    """Record an alarm and tell people, unless the last one of the deployment was the same a short while ago."""
+    last = ledger.last(scope.deployment, alarm.kind)
+    before = None if last is None else last.record
+    if isinstance(before, AlarmRaised) and before.code == alarm.code and alarm.ts - before.ts < _FOLD:
+        return
+    ledger.append(scope, alarm)
+    with alerts_of(settings, scope.deployment) as alerts:
+        alerts.tell(alarm.code, alarm.text)
 
 
 def _request(start: Any, deployment: str, account: str) -> dg.RunRequest:  # noqa: ANN401 (a Start)

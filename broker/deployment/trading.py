@@ -517,7 +517,8 @@ class _Desk:
         self._append(*map(risk_record, new), risk_memory(self.guard.state, self.around.clock()))
         for event in new:
             if event.kind in {"halt", "resume"}:
-                self.around.alerts.tell(f"risk_{event.kind}", event.reason)
+                # one kind of alarm a limit: a halt by hand must not fold a loss that follows it
+                self.around.alerts.tell(f"risk_{event.kind}_{event.limit}", event.reason)
 
     def _record_held(self) -> None:
         """Positions as our own books have them, whenever one has changed."""

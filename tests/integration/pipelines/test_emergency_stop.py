@@ -18,6 +18,7 @@ from broker.simulator.settings import ClockMode, SimulatorSettings
 from pipelines.deployments import open_ledger, switch_on
 from pipelines.settings import Settings
 from research.experiment import Experiment
+from tests.integration.broker.receiver import receiving
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.locks import AccountLock
 from warehouse.store import Warehouse
@@ -144,6 +145,12 @@ def recorded(tmp_path_factory):
 
 
 @pytest.fixture
+def receiver():
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
 def account(recorded, tmp_path):
     settings = SimulatorSettings(port=0, control_port=0, clock=ClockMode.STEPPED, start=DAY, fill_at_once=True)
     with BackgroundGateway(settings, Warehouse(recorded)) as gateway, ExitStack() as stack:
@@ -167,7 +174,8 @@ def test_a_run_whose_strategy_hangs_is_stopped_around(account):
     assert [alarm.code for alarm in account.alarms()][-1] == "emergency_stop"
 
 
-def test_a_run_that_trades_on_its_own_ends_and_does_not_enter_again(account):
+def test_a_run_that_trades_on_its_own_ends_and_people_are_told(account, receiver):
+    account.environment["BARLOOM_ALERT_URLS"] = receiver.url
     run = account.run("Eager", "trades")
     end = time.monotonic() + 20
     while not account.held():
@@ -177,6 +185,11 @@ def test_a_run_that_trades_on_its_own_ends_and_does_not_enter_again(account):
     assert (code, run.wait(20)) == (0, 0), complaints
     account.command("step", bars=3)
     assert (account.held(), account.may_run()) == ({}, False)
+    assert receiver.until(lambda: {title for title, _ in receiver.alerts} >= {
+        "DU1234567: emergency_stop", "quick: session_report"
+    }), receiver.alerts  # fmt: skip
+    (sentence,) = receiver.told("emergency_stop")
+    assert sentence.startswith("FLAT: DU1234567 holds no position and no order works")
 
 
 def test_two_stops_at_once_close_once(account):
