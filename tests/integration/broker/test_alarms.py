@@ -23,7 +23,7 @@ def told(recording, insync, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("broker.deployment.trading._ROUND_SECONDS", 0.05)
             patch.setattr("broker.deployment.trading._BEAT_SECONDS", 0.1)
-            stage.start(max_daily_loss=50_000.0)
+            stage.start()
             yield stage, receiver
 
 
@@ -106,8 +106,8 @@ def test_the_switch_is_fetched_while_the_run_beats_and_not_while_its_strategy_ha
 def test_a_loss_that_trips_risk_is_told_with_what_was_lost(told):
     stage, _ = told
     stage.end()
-    stage.start(max_daily_loss=0.5)  # less than what the orders so far have cost
-    awaited(told, "risk_halt_max_daily_loss", "since the session began at 1000000.00")
+    stage.start(max_drawdown=1e-7)  # less than what the orders since the peak have cost
+    awaited(told, "risk_halt_max_drawdown", "below the highest equity")
     assert stage.status().endswith("FLATTEN")
 
 
