@@ -23,6 +23,7 @@ def told(recording, insync, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("broker.deployment.trading._ROUND_SECONDS", 0.05)
             patch.setattr("broker.deployment.trading._BEAT_SECONDS", 0.1)
+            patch.setattr("broker.ib.session._WATCH_SECONDS", 0.05)
             stage.start()
             yield stage, receiver
 
