@@ -83,6 +83,7 @@ class OrderBook:
         self._restored = False  # and no snapshot was heard since
         self._concerns = Concerns(self._patience.again)
         self._current = False
+        self._unexplained: dict[int, Decimal] = {}  # signed shares that were adopted and belong to no execution
         self._out: list[Change] = []
 
     @classmethod
@@ -237,6 +238,8 @@ class OrderBook:
         for order in self.open_orders:
             self._resolve(order, listed.get(order.order_ref), evidence, now)
         self._hear_positions(snapshot, now, first=first)
+        for order in self.open_orders:
+            self._write_off(order, now)
         self._current = True
         return self._told()
 
@@ -443,11 +446,10 @@ class OrderBook:
     def _hear_commission(self, told: Commission, now: datetime) -> None:
         if self._fills.was_skipped(told.exec_id):
             return
-        fill = self._fills.get(told.exec_id)
+        fill, known = self._fills.get(told.exec_id), self._fills.kept(told.exec_id)
         self._fills.keep(told)
-        if fill is None:
+        if fill is None and known != told:  # else it was asked for already, perhaps in vain
             self._concerns.raise_at(("orphan", parted(told.exec_id)[0]), now + self._patience.commission)
-            return
         self._book_commission(told.exec_id, now)
 
     def _expect_commission(self, exec_id: str, now: datetime) -> None:
@@ -507,6 +509,7 @@ class OrderBook:
         cost = self._positions.told_cost(con_id)
         self._emit(PositionAdopted(now, contract, before, after, cost, opening))
         if not opening:
+            self._unexplained[con_id] = self._unexplained.get(con_id, _NONE) + after - before
             text = f"{contract.symbol}: the broker holds {after} shares, our fills make {before}; {after} is adopted."
             self._alarm(now, "position_mismatch", text)
 
@@ -574,6 +577,18 @@ class OrderBook:
         else:
             order.was_sent, order.in_flight, order.cancel_sent = False, None, False
             self._settle(order, now, "the broker never had it")
+
+    def _write_off(self, order: TrackedOrder, now: datetime) -> None:
+        """Give up on executions of an order that has ended, which the broker was asked for and has forgotten.
+
+        Only where an adopted position has accounted for the shares.
+        """
+        con_id, sign = order.contract.con_id, 1 if order.ticket.action == "BUY" else -1
+        missing, adopted = sign * order.missing, self._unexplained.get(con_id, _NONE)
+        if order.state is OrderState.UNKNOWN and order.ended is not None and missing and missing * adopted > 0:
+            self._unexplained[con_id] = adopted - missing if abs(adopted) > abs(missing) else _NONE
+            order.told_filled, order.doubt = order.filled, ""
+            self._settle(order, now, "its last shares are part of the position that was adopted")
 
     # ---------------------------------------------------------------- overdue
 

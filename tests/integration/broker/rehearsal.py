@@ -246,8 +246,9 @@ class Rehearsal(Stage):
         if booked != self.known:
             return "fills", set(booked.items()) ^ set(self.known.items())
         paid = {f.filled.execution: None if f.commission is None else f.commission.amount for f in fills}
-        if paid != self.paid:
-            return "commissions", set(paid.items()) ^ set(self.paid.items())
+        told = {name: amount for name, amount in self.paid.items() if name in self.known}
+        if paid != told:
+            return "commissions", set(paid.items()) ^ set(told.items())
         ours = {p.symbol: p.quantity for p in self.ledger.current_state("scripted").positions if p.source == "ours"}
         held = {p.contract.symbol: p.quantity for p in snapshot.positions}
         if ours.get("AAPL", 0) != held.get("AAPL", 0):

@@ -248,6 +248,20 @@ def _(stage):
     stage.inject("unhalt", symbol="AAPL")
 
 
+@case(
+    "a fill is lost with the gateway's memory", answer("execDetails", "drop"), fault("restart", lose_executions=True),
+    alarms=("position_mismatch",),
+)  # fmt: skip
+def _(stage):
+    stage.inject("fault", answer="execDetails", action="drop", client=CLIENT)
+    stage.step(1, buy())
+    stage.until(stage.holds)
+    stage.inject("restart", lose_executions=True)
+    stage.until(lambda: not stage.live())
+    stage.recover()
+    stage.until(stage.booked)
+
+
 @case("an execution is corrected", fault("correct"), alarms=("fill_corrected",))
 def _(stage):
     entry(stage)
