@@ -16,6 +16,7 @@ from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import cost_model
 from broker.deployment.trading import Plan, Surroundings, trade
+from broker.errors import GatewayError
 from broker.ib.messages import SessionState
 from broker.ib.pacing import Pacer
 from broker.ib.session import Session
@@ -194,6 +195,22 @@ class Rehearsal(Stage):
             self.desk.command("disconnect", client=client)  # the gateway notices too, and gives the client id back
         self.until(lambda: self.watcher.state is SessionState.READY)
         self.go_live()
+
+    def asked(self, ask):
+        """What the test's own client is told, which may be on its way back after a restart too."""
+        end = time.monotonic() + 20
+        while True:
+            try:
+                return ask()
+            except GatewayError:
+                assert time.monotonic() < end
+                self.until(lambda: self.watcher.state is SessionState.READY)
+
+    def held(self):
+        return self.asked(super().held)
+
+    def working(self):
+        return self.asked(super().working)
 
     def holds(self):
         """Shares of our symbol at the broker."""

@@ -324,6 +324,7 @@ def test_a_lost_connection_in_a_session_is_got_over(stage):
     stage.step(1, buy())
     settled(stage, lambda s: s.held())
     stage.desk.command("disconnect", client=CLIENT)
+    stage.until(lambda: "session_disconnected" in {a.code for a in stage.kinds("alarm")})
     stage.until(lambda: stage.session.state.value == "READY")
     stage.go_live()
     stage.step(1, leave)

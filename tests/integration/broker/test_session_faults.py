@@ -283,7 +283,7 @@ def _(stage):
     held = stage.booked()
     stage.inject("manual_order", symbol="AAPL", action="BUY", quantity=7)
     stage.until(lambda: stage.booked() == held + 7)
-    assert [fill.external for fill in stage.kinds("fill")][-2:] == [False, True]
+    stage.until(lambda: [fill.external for fill in stage.kinds("fill")][-2:] == [False, True])
 
 
 @case("an order of somebody else waits beside ours", fault("manual_order"), alarms=("external_order",))
