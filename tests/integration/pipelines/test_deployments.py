@@ -5,9 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
-from pydantic import SecretStr
 
-from broker.deployment.trading import COMPONENT
 from broker.errors import GatewayUnreachableError, WrongAccountError
 from broker.simulator.background import BackgroundGateway
 from broker.simulator.settings import ClockMode, SimulatorSettings
@@ -16,11 +14,10 @@ from pipelines.errors import PipelineError, SettingsError
 from pipelines.live_definitions import ACCOUNT_TAG, DEPLOYMENT_TAG, JOB, SESSION_TAG, defs, supervise_all
 from pipelines.settings import Settings
 from research.experiment import Experiment
-from tests.integration.broker.receiver import receiving
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.errors import InvalidRequestError
 from warehouse.ledger.locks import AccountLock
-from warehouse.ledger.records import Heartbeat, Scope, SessionEnded, SessionStarted
+from warehouse.ledger.records import Scope, SessionEnded, SessionStarted
 from warehouse.store import Warehouse
 
 pytestmark = pytest.mark.integration
@@ -202,23 +199,3 @@ def test_a_deployment_that_is_stopped_gets_no_run(settings, instance):
     with open_ledger(settings) as ledger:
         give_command(ledger, "quick", "stop_keep", "enough", "tester")
     assert supervise_all(instance, settings) == ([], ["quick: it is switched off"])
-
-
-def test_a_run_that_is_silent_is_told_once_and_recorded_however_often_it_is_looked_at(settings, instance):
-    on(settings)
-    run(instance, dg.DagsterRunStatus.STARTED)
-    with receiving() as receiver, open_ledger(settings) as ledger, AccountLock(ledger, ACCOUNT):
-        told = settings.model_copy(update={"alert_urls": SecretStr(receiver.url)})
-        beat = Heartbeat(datetime.now(UTC) + timedelta(seconds=1), COMPONENT, 1, "host", "READY")
-        ledger.beat("quick", beat)
-        later = beat.ts + timedelta(minutes=2)
-        for seconds in (0, 10, 20):
-            supervise_all(instance, told, now=later + timedelta(seconds=seconds))
-        (alarm,) = [one.record for one in ledger.events("quick") if one.record.kind == "alarm"]
-        assert receiver.until(lambda: receiver.alerts)
-        supervise_all(instance, told, now=later + timedelta(minutes=6))
-        assert receiver.until(lambda: len(receiver.alerts) == 2)
-        assert len([one for one in ledger.events("quick") if one.record.kind == "alarm"]) == 2
-    text = "nothing was heard of its run for 120 seconds, but the account's lock is still held"
-    assert (alarm.code, alarm.text) == ("stale_heartbeat", text)
-    assert receiver.alerts[0] == ("quick: stale_heartbeat", text)
