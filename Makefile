@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test unit contract soak lint format bench lock clean
+.PHONY: help demo ui test unit contract storms soak lint format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,8 +36,12 @@ unit: $(INSTALLED) ## only the fast part of the suite
 contract: $(INSTALLED) ## the vendor's own clients and ib_async on the gateway simulator, in environments of their own
 	@$(BIN)/python tests/contract
 
-soak: $(INSTALLED) ## random runs on every engine for ten minutes, then the whole grid of the crossover
+storms: $(INSTALLED) ## two hundred random storms over live trading: kills, faults, halts; ledger and broker must agree
+	@$(BIN)/python tests/storms --count 200 --processes 2
+
+soak: $(INSTALLED) ## random runs on every engine and other storms, ten minutes each, then the whole grid of the crossover
 	@$(BIN)/python tests/soak --minutes 10
+	@$(BIN)/python tests/storms --minutes 10 --seed $$(date +%s)
 	@$(BIN)/python tests/soak --grid
 	@$(BIN)/python tests/soak --calibration
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Final
 
 from broker.errors import GatewayError
 from broker.ib.health import WARNINGS
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     Action,
@@ -46,7 +47,10 @@ class ClosedPosition:
 
 @dataclass(frozen=True, slots=True)
 class EmergencyReport:
-    """What an emergency stop found, did and proved. `flat` is True only by a complete answer of the broker."""
+    """What an emergency stop found, did and proved. `flat` is True only by a complete answer of the broker.
+
+    `current` is False where its last answer was not complete: what is left is then what it said before.
+    """
 
     account: str
     dry_run: bool
@@ -58,6 +62,7 @@ class EmergencyReport:
     problems: tuple[str, ...]
     seconds: float
     flat: bool
+    current: bool
 
 
 @dataclass(slots=True)
@@ -67,7 +72,7 @@ class _Stop:
     gateway: Gateway
     reference: str
     monotonic: Callable[[], float]
-    heard: "SimpleQueue[Event]"
+    heard: "Mailbox[Event]"
     sent: dict[int, tuple[Contract, Decimal, float]] = field(default_factory=dict)  # by order id
     fills: dict[str, Execution] = field(default_factory=dict)  # by execution id, the latest correction
     problems: dict[str, None] = field(default_factory=dict)
@@ -147,6 +152,7 @@ def stop_everything(
     began = monotonic()
     stop = _Stop(gateway, reference, monotonic, gateway.listen())
     last: AccountSnapshot | None = found
+    newest = found
     try:
         while not dry_run and (left := seconds - (monotonic() - began)) > 0:
             ask = min(_ASK_SECONDS, max(left, 1.0))
@@ -155,7 +161,7 @@ def stop_everything(
                 orders = gateway.open_orders(ask)
                 stop.cancel(orders)
                 if all(stop.mine(order) for order in orders):
-                    last = gateway.synchronize(ask)
+                    last = newest = gateway.synchronize(ask)
                     if not last.positions and not last.open_orders:
                         break
                     stop.close(last.positions, last.open_orders)
@@ -166,14 +172,13 @@ def stop_everything(
         stop.listen()
     finally:
         gateway.forget(stop.heard)
-    return _report(stop, found, last, dry_run=dry_run, seconds=monotonic() - began)
+    return _report(stop, found, newest, current=last is not None, dry_run=dry_run, seconds=monotonic() - began)
 
 
 def _report(
-    stop: _Stop, found: AccountSnapshot, last: AccountSnapshot | None, *, dry_run: bool, seconds: float
+    stop: _Stop, found: AccountSnapshot, left: AccountSnapshot, *, current: bool, dry_run: bool, seconds: float
 ) -> EmergencyReport:
-    flat = last is not None and not last.positions and not last.open_orders
-    left = found if last is None else last  # nothing newer is known
+    flat = current and not left.positions and not left.open_orders
     return EmergencyReport(
         account=found.account,
         dry_run=dry_run,
@@ -185,6 +190,7 @@ def _report(
         problems=tuple(stop.problems),
         seconds=seconds,
         flat=flat,
+        current=current,
     )
 
 

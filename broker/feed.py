@@ -172,6 +172,21 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         return not self._halted and not self._started_series().ready and self._fresh(self.store.now_us())
 
     @property
+    def delivered(self) -> int:
+        """The close of the last bar that was delivered, UTC microseconds."""
+        return self._delivered
+
+    @property
+    def refused(self) -> str:
+        """Why there are no data and never will be; empty while there may be."""
+        return self._refused
+
+    @property
+    def halted(self) -> bool:
+        """Whether trading in the symbol is halted."""
+        return self._halted
+
+    @property
     def symbol(self) -> str:
         """What the warehouse calls it."""
         return str(self.p.dataname)

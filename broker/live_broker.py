@@ -6,8 +6,8 @@ about orders (see `broker.orders`), which limits exist (see `risk`), the connect
 As in a backtest every order passes `RiskGuard.review`, whoever submits it and however; it is shrunk or refused there,
 a halt cancels and closes, and orders that only reduce never take a position through zero. What is different live:
 
-- Orders are sent only while the gate is open: the session READY and out of the reset window, the account's state known,
-  the data live. Otherwise they are Rejected; `reasons` and `order.info.reason` say why.
+- Orders are sent only while the gates are open (see `broker.live.gates`). Otherwise they are Rejected; `reasons` and
+  `order.info.reason` say why, and the guard records it.
 - An order is written down (`journal`) before it is sent and has a reference that is the same after a crash.
 - Market orders, protective orders and complete brackets are sent at once. Any other order is sent when Cerebro comes
   round to the broker, because an order that names it in `oco` must share a group with it from the start.
@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
 import backtrader as bt
@@ -35,6 +35,7 @@ from backtrader.position import Position
 
 from broker.costs import CostModel
 from broker.errors import GatewayError, OrderTermsError, SealedSettingError
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     AccountValue,
@@ -42,7 +43,6 @@ from broker.ib.messages import (
     Execution,
     OrderTicket,
     PortfolioItem,
-    SessionState,
 )
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
@@ -51,6 +51,7 @@ from broker.live.booking import Booking, Commissions
 from broker.live.dispatch import Dispatch
 from broker.live.exits import Exits
 from broker.live.fills import Fills
+from broker.live.gates import Gates, Shut
 from broker.live.inheritance import revived
 from broker.live.news import News
 from broker.live.orders import LiveOrder, Register
@@ -84,6 +85,7 @@ The same decision has to have the same reference after a crash, and no other dec
 _NONE = Decimal()
 _BY_GUARD = object()  # marks the orders with which the broker itself closes positions
 _CLOSING_PAUSE = timedelta(seconds=10)  # for other orders to go before a position is closed, and between two tries
+_RECONCILE_PAUSE = timedelta(minutes=5)  # between two looks at orders of others, of which IB says nothing by itself
 _FOR_MONEY = ("margin", "insufficient", "equity with loan", "available funds", "buying power")
 _TERMS = {
     name: name
@@ -119,6 +121,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         market_time: the market's time for risk and time stamps; the wall clock unless days are replayed.
         clock: measures waits; aware UTC that never runs backwards.
         commission_wait: how long a fill waits for its commission.
+        market_open: whether the exchange trades at a moment (aware UTC), outside of which nothing opens or adds to a
+            position; None where orders may wait for the next opening.
 
     Attributes:
         book: what is true at the broker.
@@ -137,6 +141,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         market_time: Callable[[], datetime] | None = None,
         clock: Callable[[], datetime] | None = None,
         commission_wait: timedelta = timedelta(seconds=2),
+        market_open: Callable[[datetime], bool] | None = None,
     ) -> None:
         super().__init__()
         self.book = book or OrderBook(gateway.account, gateway.client_id)
@@ -152,17 +157,21 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._exits = Exits(self._register)
         self._traded = Traded(instruments, lambda: self.cerebro.datas)
         self._booking = Booking(self._traded.by_con_id, lambda profit: guard.closed_trade(profit, self._market_time()))
+        self._gates = Gates(
+            gateway, self.book, self._traded, clock=self._clock, market_time=self._market_time, market_open=market_open
+        )
         self._dispatch = Dispatch(gateway, self._register, self._news, self._clock, self._react)
         self._fills = Fills(
             self._register, self._booking, self._traded, self._news, self._exits,
             first_strategy=lambda: self.cerebro.runningstrats[0], estimate=self._estimate, wait=commission_wait,
         )  # fmt: skip
         self._resync: Resync | None = None
-        self._events: SimpleQueue[Event] | None = None
+        self._events: Mailbox[Event] | None = None
         self._values: dict[tuple[str, str], AccountValue] = {}
         self._close_after: dict[int, datetime] = {}  # by con_id: when closing it is tried, or tried again
         self._tried: set[int] = set()  # con_ids of positions that were to be closed at least once
         self._numbers: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
+        self._reconciled = self._clock()
         self.startingcash = math.nan
 
     @property
@@ -207,11 +216,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._hear_all()
         now = self._clock()
         self._react(self.book.due(now))
+        self._reconcile(now)
         for live in self._fills.book_overdue(now):
             self._end(live)
         self._dispatch.send_resting()
         self._dispatch.cancel_again()
-        self._dispatch.send_again(self._shut)
+        self._dispatch.send_again(self._shut, self._refused_again)
         self._enforce()
         self._trim(now)
         self._fills.show_nobodys()
@@ -265,6 +275,10 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         order.addinfo(**{name: value for name, value in terms.items() if name not in _TERMS})
         return self.submit(order)
 
+    def distrust(self, symbol: str, reason: str) -> None:
+        """Let no order open or add to a position of a symbol; `reason` says why, as in what is wrong with its bars."""
+        self._gates.distrust(symbol, reason)
+
     def take_over(self, owner: bt.Strategy | None) -> dict[bt.feed.DataBase, tuple[Order, ...]]:
         """Make the orders of earlier runs that still work a strategy's own, by feed; each is made so once.
 
@@ -284,6 +298,32 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
                 taken.setdefault(data, []).append(live.order)
         return {data: tuple(orders) for data, orders in taken.items()}
 
+    def take_in(self, snapshot: AccountSnapshot) -> None:
+        """Take in the account's whole state as told after the run, so that the book and its journal are complete."""
+        self._hear(snapshot)
+
+    def end_day(self, close: datetime) -> tuple[str, ...]:
+        """Ask to cancel the day orders that were decided before the exchange's close; called again until it is empty.
+
+        What is decided on the day's last bar or later is meant for the next day, and stays.
+
+        Args:
+            close: of the day, aware UTC.
+
+        Returns:
+            References of the orders that still have to end, or whose state the broker has not told yet.
+        """
+        waiting = []
+        for live in self._register.at_broker():
+            tracked = self._register.tracked(live)
+            decided: datetime = bt.num2date(live.order.created.dt)
+            ends = tracked.ticket.tif == "DAY" and decided.replace(tzinfo=UTC) < close
+            if ends:
+                self._dispatch.cancel(live, "the exchange's day is over")
+            if ends or tracked.state is not OrderState.WORKING:
+                waiting.append(live.order_ref)
+        return tuple(waiting)
+
     # ---------------------------------------------------------------- the one door
 
     def submit(self, order: Order) -> Order:
@@ -295,7 +335,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         except OrderTermsError as wrong:
             self._refuse(order, str(wrong))
             return order
-        reason = self._unfit(live) or self._shut(live) or self._reviewed(live)
+        reason = self._unfit(live) or self._admitted(live) or self._reviewed(live)
         if reason is None:
             order.submit(self)
             self.notify(order)
@@ -355,17 +395,18 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         return parent is not None and parent.order.alive()
 
     def _shut(self, live: LiveOrder) -> str | None:
-        """Why the gate is shut, or None while it is open."""
-        state = self._gateway.state
-        if state is not SessionState.READY:
-            return f"the gate is shut: the session is {state}"
-        if self._gateway.in_reset:
-            return "the gate is shut: IB's nightly reset is on"
-        if not self.book.current:
-            return "the gate is shut: the account's state is not known"
-        if not live.by_guard and not live.order.data.is_live():
-            return f"the gate is shut: the data of {live.order.data._name} are not live"
-        return None
+        """Why a gate is shut, or None while all are open."""
+        shut = self._gates.shut(live)
+        return None if shut is None else shut.reason
+
+    def _admitted(self, live: LiveOrder) -> str | None:
+        """Why a gate is shut for a new order, which the guard records; None while all are open."""
+        shut: Shut | None = self._gates.shut(live)
+        if shut is None:
+            return None
+        if not live.by_guard:  # which tries again until it may
+            self._guard.refuse(self._request(live, live.quantity, live.limit), shut.gate, shut.reason)
+        return shut.reason
 
     def _reviewed(self, live: LiveOrder) -> str | None:
         """Let risk decide; why nothing may go, or None. What may go is set on the order."""
@@ -383,9 +424,17 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         live.resize(live.quantity)
         return None
 
+    def _refused_again(self, live: LiveOrder) -> str | None:
+        """Why risk lets an order not go a second time; much may have happened since the first."""
+        decision = self._decision(live, live.quantity, live.limit)
+        return None if decision.verdict is Verdict.ALLOW else decision.reason
+
     def _decision(self, live: LiveOrder, quantity: Decimal, limit: float | None) -> Decision:
         """What risk says about a quantity of an order, which is not counted among those that work."""
-        request = OrderRequest(
+        return self._guard.review(self._request(live, quantity, limit), self._portfolio(live))
+
+    def _request(self, live: LiveOrder, quantity: Decimal, limit: float | None) -> OrderRequest:
+        return OrderRequest(
             symbol=self._traded.name(live.con_id),
             quantity=live.sign * float(quantity),
             price=live.order.data.close[0],
@@ -394,7 +443,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             ts=self._market_time(),
             reduces_only=live.capped,
         )
-        return self._guard.review(request, self._portfolio(live))
 
     def _refuse(self, order: Order, reason: str) -> None:
         """Reject an order, and with it the bracket that waits for it."""
@@ -416,10 +464,15 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
     def cancel(self, order: Order, bracket: bool = False) -> bool:
         """Ask to cancel an order; False where there is nothing to cancel or a strategy may not.
 
-        The order lives, and may fill, until the broker confirms.
+        The order lives, and may fill, until the broker confirms. What protects a position stays while a gate is shut:
+        no other order could close the position in its place.
         """
         live = self._register.get(order)
         if live is None or live.by_guard or not live.order.alive():
+            return False
+        shut = self._shut(live) if live.capped and self.book.position(live.con_id) else None
+        if shut is not None:
+            self._news.explain(order, f"it was not cancelled, it protects a position and {shut}")
             return False
         self._dispatch.cancel(live, "cancelled by the strategy")
         return True
@@ -504,6 +557,12 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         if self._resync is not None:
             self._resync.ask()
 
+    def _reconcile(self, now: datetime) -> None:
+        """Ask for the account's whole state now and then."""
+        if self._resync is not None and now - self._reconciled >= _RECONCILE_PAUSE:
+            self._reconciled = now
+            self._resync.ask()
+
     def _follow_state(self, change: StateChanged) -> None:
         live = self._register.by_ref(change.order_ref)
         if live is None:
@@ -567,7 +626,11 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- risk
 
-    def _portfolio(self, judged: LiveOrder) -> Portfolio:
+    def portfolio(self) -> Portfolio:
+        """Money, positions and working orders as they are at the broker."""
+        return self._portfolio(None)
+
+    def _portfolio(self, judged: LiveOrder | None) -> Portfolio:
         """Money, positions and working orders as they are at the broker; without the order that is judged."""
         traded, remaining = self._traded, self._register.remaining
         holdings = {

@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecu
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, Final, cast
 
 import backtrader as bt
@@ -26,6 +26,7 @@ from broker.closed_bars import ClosedBar, microseconds
 from broker.errors import GatewayError, LiveRunError
 from broker.feed import TIMEFRAMES, LiveFeed
 from broker.ib.contracts import ContractBook
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import Alarm, Bar, Contract, Event, StateChange, Undecoded
 from broker.ib.pacing import Pacer
 from broker.ib.requests import Gateway, HistoryRequest
@@ -104,7 +105,7 @@ class Store:
         self._given_pacer = pacer
         self._pacer: Pacer | None = None
         self._made: dict[str, Contract] = {}  # of the feeds that were made, by symbol
-        self._inbox: SimpleQueue[Event | _Answer | _Wake] | None = None
+        self._inbox: Mailbox[Event | _Answer | _Wake] | None = None
         self._notices: deque[tuple[str, tuple[Any, ...], dict[str, Any]]] = deque()
         self._held_since: dict[int, tuple[int, float]] = {}  # by the feed's id: which bar is held, and since when
         self._end = threading.Event()
@@ -173,7 +174,7 @@ class Store:
                 "cerebro: quicknotify is False, so fills would be told a bar late; run it with run_live."
             )
         if self._inbox is None:
-            self._inbox = cast("SimpleQueue[Event | _Answer | _Wake]", self.gateway.listen())
+            self._inbox = cast("Mailbox[Event | _Answer | _Wake]", self.gateway.listen())
             self._askers = self._given_askers or ThreadPoolExecutor(_ASKERS, "history")
             self._pacer = self._given_pacer or Pacer()
         if data is not None:
@@ -189,7 +190,7 @@ class Store:
         for feed in list(self.feeds):  # those that Cerebro did not stop, because the run ended with an error
             feed.stop()
         if self._inbox is not None:
-            self.gateway.forget(cast("SimpleQueue[Event]", self._inbox))
+            self.gateway.forget(cast("Mailbox[Event]", self._inbox))
             self._inbox = None
         if isinstance(self._askers, ThreadPoolExecutor) and self._askers is not self._given_askers:
             self._askers.shutdown(wait=False, cancel_futures=True)

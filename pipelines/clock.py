@@ -5,11 +5,11 @@ Belongs here: asking for it. Does not belong here: sessions (see `warehouse.cale
 
 import json
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.client import HTTPException
 
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
@@ -37,27 +37,34 @@ def market_clock(settings: Settings) -> Clock:
 
 
 class SimulatorClock:
-    """The time of a simulated market."""
+    """The time of a simulated market. While a simulator that has told it is gone, its market stands still."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._asked = -1.0
-        self._told = datetime.min.replace(tzinfo=UTC)
+        self._told: datetime | None = None
 
     def __call__(self) -> datetime:
         """The simulated market's time (aware UTC); never runs backwards.
 
         Raises:
-            SettingsError: the simulator does not tell it.
+            SettingsError: the simulator tells something else, or has not told it yet and is not there.
         """
-        if time.monotonic() - self._asked > _KEEP_SECONDS:
-            self._told = max(self._told, self._ask())
+        told = self._told
+        if told is None or time.monotonic() - self._asked > _KEEP_SECONDS:
+            answer = self._ask()
+            told = self._told = answer if told is None else max(told, answer)
             self._asked = time.monotonic()
-        return self._told
+        return told
 
     def _ask(self) -> datetime:
         try:
             with urllib.request.urlopen(self._url, timeout=_ASK_SECONDS) as answer:  # noqa: S310 (loopback, checked)
                 return datetime.fromisoformat(json.load(answer)["now"])
-        except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError) as error:
-            raise SettingsError(f"BARLOOM_SIMULATOR_URL: {self._url} does not tell the time: {error}.") from None
+        except (OSError, HTTPException) as error:
+            if self._told is not None:
+                return self._told
+            reason: object = error
+        except (ValueError, KeyError, TypeError) as error:
+            reason = error
+        raise SettingsError(f"BARLOOM_SIMULATOR_URL: {self._url} does not tell the time: {reason}.")

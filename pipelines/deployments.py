@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from broker.deployment.supervision import Watched
 from pipelines.clock import market_clock
-from pipelines.errors import SettingsError
+from pipelines.errors import PipelineError, QualityGateError, SettingsError
 from pipelines.gateways import Purpose, session_settings
 from pipelines.settings import Settings
 from warehouse.calendar import TradingCalendar, get_calendar
 from warehouse.ledger.locks import AccountLock
-from warehouse.ledger.records import Command, DeploymentSwitched, Scope, SessionRun
+from warehouse.ledger.records import AlarmRaised, Command, DeploymentSwitched, Scope, SessionRun
 from warehouse.ledger.references import check_deployment
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from broker.alerts import Alerts
     from broker.deployment.trading import Plan, SessionOutcome
     from research.experiment import Experiment
+
+RUN_FAILED = "run_failed"
+"""The alarm of a run that ended otherwise than by trading its session; raised once for a run."""
 
 _WARM_UP_SESSIONS = {Resolution.DAILY: 500, Resolution.HOURLY: 120, Resolution.MINUTE: 20, Resolution.SECONDS_5: 2}
 _OPEN_SECONDS = 120.0
@@ -73,7 +76,8 @@ def switch_on(
         GatewayError: the gateway does not answer for an account that fits.
     """
     deployment = check_deployment(name or experiment.name)
-    refuse_bad_warm_up(settings, experiment)
+    for reason in distrusted_warm_up(settings, experiment).values():
+        raise QualityGateError(reason)
     account = _account(settings)
     remarks = _remarks(settings, experiment)
     if settings.trading_mode == "live":
@@ -116,19 +120,22 @@ def _remarks(settings: Settings, experiment: "Experiment") -> tuple[str, ...]:
     return reasons_against(experiment, settings.results_dir, ranking.gates, datetime.now(UTC))
 
 
-def refuse_bad_warm_up(settings: Settings, experiment: "Experiment") -> None:
-    """Refuse bars of the warehouse with a standing quality ERROR; symbols that it does not hold come from IB.
+def distrusted_warm_up(settings: Settings, experiment: "Experiment") -> dict[str, str]:
+    """Symbols whose bars in the warehouse must not be decided on, and why; what it does not hold comes from IB.
 
-    Raises:
-        QualityGateError: bars were not judged, or an ERROR stands without the experiment's override.
+    They were not judged, or a quality ERROR stands without the experiment's override.
     """
     from pipelines.gate import refuse_bad_bars
     from warehouse.store import Warehouse
 
     warehouse = Warehouse(settings.data_dir)
-    held = set(warehouse.symbols(experiment.resolution))
-    stored = [symbol for symbol in experiment.symbols if symbol in held]
-    refuse_bad_bars(warehouse, stored, experiment.resolution, override=experiment.allow_quality_errors)
+    found: dict[str, str] = {}
+    for symbol in set(experiment.symbols) & set(warehouse.symbols(experiment.resolution)):
+        try:
+            refuse_bad_bars(warehouse, [symbol], experiment.resolution, override=experiment.allow_quality_errors)
+        except QualityGateError as refused:
+            found[symbol] = str(refused)
+    return found
 
 
 def give_command(ledger: Ledger, deployment: str, action: str, reason: str, by: str) -> int:
@@ -152,9 +159,15 @@ def give_command(ledger: Ledger, deployment: str, action: str, reason: str, by: 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSeen:
-    """A run of a deployment's session as the orchestrator knows it; times are aware UTC."""
+    """A run of a deployment's session as the orchestrator knows it; times are aware UTC.
 
+    `lost` says that it is over and did not succeed, `status` is the orchestrator's word for it.
+    """
+
+    run_id: str
     going: bool
+    lost: bool
+    status: str
     launched: datetime | None
     ended: datetime | None
 
@@ -170,7 +183,7 @@ def watched(
     heartbeat = ledger.last_heartbeat(deployment, COMPONENT)
     return Watched(
         name=deployment,
-        on=ledger.desired_state(deployment).may_run,
+        on=ledger.desired_state(deployment).may_run or _has_to_be_flat(ledger, deployment),
         attempts=len(runs),
         done=any(_is_done(run) for run in mine),
         launched=runs[0].launched if runs else None,
@@ -182,8 +195,26 @@ def watched(
     )
 
 
+def _has_to_be_flat(ledger: Ledger, deployment: str) -> bool:
+    """Whether a command to close everything waits for a run to carry it out, or for the next where that one died."""
+    return any(command.action == "stop_flatten" for _, command in ledger.pending_commands(deployment))
+
+
 def _is_done(run: SessionRun) -> bool:
     return run.ended is not None and run.ended.outcome == "done"
+
+
+def traded_session(ledger: Ledger, deployment: str, session: date | None) -> date:
+    """The session asked for, or the latest, if a run of the deployment has begun it.
+
+    Raises:
+        SettingsError: none has.
+    """
+    known = [run.scope.session for run in ledger.sessions(deployment) if run.scope.session is not None]
+    if not known or (session is not None and session not in known):
+        asked = "none" if session is None else f"no session {session}"
+        raise SettingsError(f"session: {deployment} has traded {asked}.")
+    return session or known[-1]
 
 
 # -------------------------------------------------------------------- one session
@@ -198,32 +229,57 @@ def run_session(
         AccountLockedError: somebody else trades the account; nothing was sent.
         GatewayError: the gateway did not answer, or did not tell everything.
     """
+    from broker.errors import BrokerError
+    from warehouse.errors import WarehouseError
+
+    with open_ledger(settings) as ledger:
+        try:
+            return _trade(settings, ledger, deployment, session, run_id=run_id, attempt=attempt, stop=stop)
+        except (BrokerError, WarehouseError, PipelineError) as failure:
+            if run_id not in {run.started.run_id for run in ledger.sessions(deployment)}:  # else it is told already
+                scope, _ = ledger.deployments()[deployment]
+                text = f"{run_name(run_id, attempt)} of session {session} did not begin: {failure}"
+                raise_alarm(settings, ledger, dataclasses.replace(scope, session=session), RUN_FAILED, text)
+            raise
+
+
+def _trade(
+    settings: Settings, ledger: Ledger, deployment: str, session: date, *, run_id: str, attempt: int,
+    stop: threading.Event,
+) -> "SessionOutcome":  # fmt: skip
     from broker.deployment.report import session_report
     from broker.deployment.trading import Surroundings, trade
     from broker.ib.session import Session
+    from pipelines.resources import load_quality_settings
     from warehouse.store import Warehouse
 
-    with open_ledger(settings) as ledger:
-        scope, switched = ledger.deployments()[deployment]
-        experiment = _experiment_of(switched)
-        refuse_bad_warm_up(settings, experiment)
-        calendar = get_calendar(experiment.calendar)
-        plan = _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt)
-        wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
-        if wanted.mode.value != switched.mode:
-            raise SettingsError(
-                f"IB_TRADING_MODE: {deployment} was switched on for {switched.mode}, not {wanted.mode}."
-            )
-        with AccountLock(ledger, scope.account), Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
-            gateway.open(_OPEN_SECONDS)
-            own = Warehouse(settings.data_dir)
-            around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop)
-            outcome = trade(plan, around)
-            alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
-            return outcome
+    scope, switched = ledger.deployments()[deployment]
+    experiment = experiment_of(switched)
+    calendar = get_calendar(experiment.calendar)
+    plan = dataclasses.replace(
+        _plan(deployment, experiment, session, calendar, run_id=run_id, attempt=attempt),
+        distrusted=distrusted_warm_up(settings, experiment),
+        quality=load_quality_settings(settings.quality_file),
+    )
+    wanted = dataclasses.replace(session_settings(settings, Purpose.TRADE), account=scope.account)
+    if wanted.mode.value != switched.mode:
+        raise SettingsError(f"IB_TRADING_MODE: {deployment} was switched on for {switched.mode}, not {wanted.mode}.")
+    lock = AccountLock(ledger, scope.account)
+    with lock, Session(wanted) as gateway, alerts_of(settings, deployment) as alerts:
+        gateway.open(_OPEN_SECONDS)
+        own = Warehouse(settings.data_dir)
+        around = Surroundings(gateway, ledger, own, calendar, alerts, market_clock(settings), stop, lock.keep)
+        outcome = trade(plan, around)
+        alerts.tell("session_report", session_report(ledger, deployment, session).sentence)
+        return outcome
 
 
-def _experiment_of(switched: DeploymentSwitched) -> "Experiment":
+def experiment_of(switched: DeploymentSwitched) -> "Experiment":
+    """The experiment that was switched on, as its file was then.
+
+    Raises:
+        ExperimentError: this version cannot read it.
+    """
     import yaml
 
     from research.experiment import Experiment, StrictLoader
@@ -244,7 +300,7 @@ def _plan(
         deployment=deployment, session=session, run_id=run_id, attempt=attempt,
         strategy=load_strategy(experiment.strategy), params=experiment.params, symbols=experiment.symbols,
         resolution=experiment.resolution, limits=experiment.limits, costs=experiment.costs.build(),
-        warm_up=known[max(len(known) - 1 - back, 0)],
+        warm_up=known[max(len(known) - 1 - back, 0)], quality_override=experiment.allow_quality_errors,
     )  # fmt: skip
 
 
@@ -257,6 +313,22 @@ def alerts_of(settings: Settings, subject: str) -> "Iterator[Alerts]":
     switch = settings.switch_url.get_secret_value() if settings.switch_url else None
     with Alerts(subject, notifier(urls) if urls else None, switch) as alerts:
         yield alerts
+
+
+def run_name(run_id: str, attempt: int) -> str:
+    """How alarms name a run; one alarm `run_failed` of a run at most begins with it."""
+    return f"run {attempt} ({run_id[:8]})"
+
+
+def raise_alarm(settings: Settings, ledger: Ledger, scope: Scope, code: str, text: str) -> None:
+    """Record an alarm outside of trading and tell people; nothing happens where the session has it already.
+
+    Raises:
+        LedgerError: it was not recorded.
+    """
+    if ledger.raise_once(scope, AlarmRaised(datetime.now(UTC), code, text)):
+        with alerts_of(settings, scope.deployment) as alerts:
+            alerts.tell(code, text)
 
 
 def operator() -> str:

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     ranking_file: Path | None = Field(
         default=None, description="YAML with weights, full marks, gates and shortlist of the leaderboard."
     )
+    parity_file: Path | None = Field(
+        default=None, description="YAML with what a live session may differ from its backtest."
+    )
     history_start: date = Field(default=date(1990, 1, 1), description="First exchange date that updates ask for.")
     overlap_sessions: int = Field(default=5, ge=0, description="Sessions that every update fetches again.")
     workers: int = Field(default=4, ge=1, description="Symbols worked on at the same time inside one run.")

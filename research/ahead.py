@@ -1,7 +1,7 @@
 """A second process that compiles while this one starts up, where nothing has been compiled yet.
 
 Belongs here: whether that is needed, starting the process and ending it. Does not belong here: what it compiles (see
-`research.engine.kernel.ahead`).
+`research.compiled.ahead`).
 
 Importing this module must cost nothing: it is used before anything heavy is loaded.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_KERNEL = Path(__file__).parent / "engine" / "kernel"
+_COMPILED = Path(__file__).parent / "compiled"
 _PATIENCE_S = 5.0
 
 
@@ -32,7 +32,7 @@ def compiling_ahead(cache: Path | None = None) -> Iterator[bool]:
     if not _is_cold(cache) or (os.cpu_count() or 1) < 2:
         yield False
         return
-    command = [sys.executable, "-m", "research.engine.kernel.ahead"]
+    command = [sys.executable, "-m", "research.compiled.ahead"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) as process:  # noqa: S603
         try:
@@ -47,8 +47,8 @@ def compiling_ahead(cache: Path | None = None) -> Iterator[bool]:
 
 def _is_cold(cache: Path | None) -> bool:
     """Whether no run of the present kernel was ever compiled here, as far as can be told without numba."""
-    folder, pattern = (_KERNEL / "__pycache__", "") if cache is None else (cache, "kernel_*/")
-    if cache is None and not os.access(_KERNEL, os.W_OK):
+    folder, pattern = (_COMPILED / "__pycache__", "") if cache is None else (cache, "compiled_*/")
+    if cache is None and not os.access(_COMPILED, os.W_OK):
         return False  # numba keeps it elsewhere
-    written = (_KERNEL / "machine.py").stat().st_mtime
+    written = (_COMPILED / "machine.py").stat().st_mtime
     return not any(index.stat().st_mtime >= written for index in folder.glob(f"{pattern}machine.simulate-*.nbi"))

@@ -41,5 +41,9 @@ class AccountingError(ResearchError):
     """A finished backtest does not add up; its numbers must not be used."""
 
 
+class ParityError(ResearchError):
+    """A live session cannot be held against a backtest of its day: nothing was recorded, or not enough."""
+
+
 class StatisticsError(ResearchError):
     """A statistic is asked of figures that it is not defined for: a wrong shape, no number, a level out of range."""

@@ -177,11 +177,10 @@ class ArrowFeed(bt.feed.DataBase):  # type: ignore[misc]
             "low": bars.low,
             "close": bars.close,
             "volume": bars.volume,
-            "openinterest": np.full(len(bars), np.nan),
         }
         for name in self.getlinealiases():
             line = getattr(self.lines, name)
-            line.array = line_of(columns[name])
+            line.array = line_of(columns[name]) if name in columns else array.array("d", (math.nan,)) * len(bars)
             line.extension = 0
         self._next_row = len(bars)
         self.home()
@@ -230,8 +229,13 @@ _TIMEFRAMES = {
 
 def arrow_feed(bars: SymbolBars, resolution: Resolution) -> ArrowFeed:
     """The feed of one symbol, named after it."""
+    from research.engine.making import make_feed  # noqa: PLC0415 (the engine imports this module)
+
     timeframe, compression = _TIMEFRAMES[resolution]
-    return ArrowFeed(dataname=bars, name=bars.symbol, timeframe=timeframe, compression=compression)
+    made: ArrowFeed = make_feed(
+        ArrowFeed, dataname=bars, name=bars.symbol, timeframe=timeframe, compression=compression
+    )
+    return made
 
 
 def union_of_times(all_bars: Sequence[SymbolBars]) -> Integers:

@@ -253,6 +253,27 @@ def _top(mirrored: float, adding: float, closing: float) -> float:
     return mirrored + min(max(0.0, -mirrored), closing) + adding
 
 
+def worst_case(symbol: str, portfolio: Portfolio) -> tuple[float, float]:
+    """Shares of a symbol, without sign, if its working orders went as they add most to it, and its price.
+
+    The price is NaN where none is known.
+    """
+    position = _position(portfolio, symbol)
+    own = _top(position, *_working(1.0, symbol, portfolio))
+    other = _top(-position, *_working(-1.0, symbol, portfolio))
+    return max(abs(own), abs(other)), _price_of(symbol, portfolio)
+
+
+def worst_exposure(portfolio: Portfolio) -> tuple[float, float]:
+    """Gross and net value, both without sign, if the working orders went as they add most.
+
+    NaN where the price of something that is held or ordered is not known.
+    """
+    gross, upward = _others(1.0, "", portfolio)
+    _, downward = _others(-1.0, "", portfolio)
+    return gross, max(upward, downward)
+
+
 def _others(sign: float, symbol: str, portfolio: Portfolio) -> tuple[float, float]:
     """Worst gross and worst net value (mirrored by `sign`) of all other symbols; NaN where a price is not known."""
     gross = net = 0.0

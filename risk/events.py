@@ -14,9 +14,9 @@ from risk.states import HaltState
 class RiskEvent:
     """One refusal, one shrunk order, or one change of the halt state.
 
-    `limit` names a field of `Limits`, or "halt_state", "equity", "price", "quantity", "operator" for what is no limit.
-    `limit_value` and `measured` are in the limit's own unit (shares, money, fraction, count, minutes), None where the
-    limit has no number. Quantities are signed shares; `state` is the halt state after the event.
+    `limit` names a field of `Limits`, or "halt_state", "equity", "price", "quantity", "operator" for what is no limit,
+    or a gate of the broker. `limit_value` and `measured` are in the limit's own unit (shares, money, fraction, count,
+    minutes), None where the limit has no number. Quantities are signed shares; `state` is the halt state after it.
     """
 
     ts: datetime  # aware UTC

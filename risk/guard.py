@@ -175,6 +175,17 @@ class RiskGuard:
             self._recent.append(now)
         return decision
 
+    def refuse(self, request: OrderRequest, gate: str, reason: str) -> None:
+        """Record that an order may not go for a reason that is no limit, such as data that are not live.
+
+        Args:
+            request: the order.
+            gate: short stable name of what forbids it.
+            reason: one sentence.
+        """
+        nothing = Decision(Verdict.REFUSE, 0.0, gate, None, None, f"{request.symbol}: {reason}")
+        self._record_cut(request, nothing)
+
     def closed_trade(self, pnl: float, now: datetime) -> None:
         """Tell the guard that a round trip ended with `pnl` (money, after costs); a loss counts, anything else resets.
 

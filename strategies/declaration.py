@@ -9,7 +9,7 @@ to that one only; the look-ahead check proves it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -24,7 +24,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REMEMBERED_BYTES = 64 * 2**20
-_DECISIONS = ("long_entry", "short_entry", "long_exit", "short_exit")
+_TYPES = dict.fromkeys(("long_entry", "short_entry", "long_exit", "short_exit"), np.dtype(np.bool_)) | dict.fromkeys(
+    ("stop", "trail", "take_profit"), np.dtype(np.float64)
+)
+"""What the arrays of a declaration are made of."""
 
 
 class Bars:
@@ -56,7 +59,7 @@ class Bars:
             inputs: arrays of these bars or of earlier results, known by identity; parameters, known by value.
             options: parameters by name.
         """
-        key = (formula, *(_known_by(value) for value in inputs), *options.items())
+        key = (formula, *[_known_by(value) for value in inputs], *options.items())
         found = self._columns.get(key)
         if found is not None:
             self._columns.move_to_end(key)
@@ -123,15 +126,13 @@ def declare(strategy: type[Declares], bars: Bars, p: Any) -> Signals:  # noqa: A
         StrategyError: an array has another length than the bars, or truth values are something else.
     """
     signals = strategy.signals(bars, p)
-    for field in fields(signals):
-        value = getattr(signals, field.name)
-        if not isinstance(value, np.ndarray):
-            continue
-        wanted = np.bool_ if field.name in _DECISIONS else np.float64
-        if value.shape != (len(bars),) or value.dtype != wanted:
+    shape = (len(bars),)
+    for name, wanted in _TYPES.items():
+        value = getattr(signals, name)
+        if isinstance(value, np.ndarray) and (value.shape != shape or value.dtype != wanted):
             raise StrategyError(
-                f"{strategy.__name__}.signals: {field.name} is {value.dtype} of shape {value.shape} for {bars.symbol},"
-                f" not {np.dtype(wanted)} of shape ({len(bars)},)."
+                f"{strategy.__name__}.signals: {name} is {value.dtype} of shape {value.shape} for {bars.symbol},"
+                f" not {wanted} of shape ({len(bars)},)."
             )
     return signals
 

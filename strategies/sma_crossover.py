@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from strategies.base_strategy import BaseStrategy
 from strategies.declaration import Bars, Signals
-from strategies.indicators import crossover, sma
+from strategies.indicators import crossings, sma
 from strategies.parameters import Constraint, Int, ParameterSpace
 
 
@@ -39,6 +39,5 @@ class SMACrossover(BaseStrategy):
         """Follow the crossings of the two averages."""
         short = bars.compute(sma, bars.close, p.sma_short)
         long = bars.compute(sma, bars.close, p.sma_long)
-        crossing = crossover(short, long)
-        up, down = crossing > 0.0, crossing < 0.0
+        up, down = crossings(short, long)
         return Signals(p.sma_long, long_entry=up, short_entry=down, long_exit=down, short_exit=up)

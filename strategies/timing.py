@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from strategies.base_strategy import BaseStrategy
 from strategies.declaration import Bars, Signals
-from strategies.indicators import crossover, directional_strength, macd, stochastic
+from strategies.indicators import crossings, directional_strength, macd, stochastic
 from strategies.parameters import Constraint, Float, Int, ParameterSpace
 
 
@@ -35,8 +35,7 @@ class MACDTiming(BaseStrategy):
     def signals(cls, bars: Bars, p: Any) -> Signals:  # noqa: ANN401
         """Follow the crossings of the line and its signal."""
         lines = bars.compute(macd, bars.close, p.macd_fast, p.macd_slow, p.macd_signal)
-        crossing = crossover(lines.macd, lines.signal)
-        up, down = crossing > 0.0, crossing < 0.0
+        up, down = crossings(lines.macd, lines.signal)
         return Signals(p.macd_slow + p.macd_signal - 1, long_entry=up, short_entry=down, long_exit=down, short_exit=up)
 
 
@@ -70,9 +69,9 @@ class StochasticTiming(BaseStrategy):
             stochastic, bars.high, bars.low, bars.close, p.stochastic_period,
             smooth_k=p.smooth_k, smooth_d=p.smooth_d, flat=0.5,
         )  # fmt: skip
-        crossing = crossover(lines.k, lines.d)
-        up = (crossing > 0.0) & (lines.d < p.oversold)
-        down = (crossing < 0.0) & (lines.d > p.overbought)
+        crossed = crossings(lines.k, lines.d)
+        up = crossed.above & (lines.d < p.oversold)
+        down = crossed.below & (lines.d > p.overbought)
         ready = p.stochastic_period + p.smooth_k + p.smooth_d - 2
         return Signals(ready, long_entry=up, short_entry=down, long_exit=down, short_exit=up)
 

@@ -131,6 +131,18 @@ class TradingCalendar:
             raise InvalidRequestError(f"now: {now} lies after the last session that calendar {self.name} knows.")
         return self._known(int(np.searchsorted(self.closes, moment, side="right")) - 1, f"a session closed by {now}")
 
+    def is_open(self, moment: datetime) -> bool:
+        """Whether the exchange trades at a moment (aware UTC): from its open to just before its close, breaks left out.
+
+        Raises:
+            InvalidRequestError: the moment has no time zone.
+        """
+        at = utc_microseconds(moment, "moment")
+        i = int(np.searchsorted(self.opens, at, side="right")) - 1
+        if i < 0 or at >= int(self.closes[i]):
+            return False
+        return not int(self.break_starts[i]) <= at < int(self.break_ends[i])
+
     def schedule(self, start: date, end: date) -> pa.Table:
         """Sessions of the closed range: `session` date32, `open` and `close` UTC microseconds."""
         low, high = self._span(start, end)

@@ -5,6 +5,7 @@ Belongs here: paths as pure functions of root, resolution and symbol. Does not b
 Symbol and resolution are also columns inside the files, so a reader never needs the `key=value` folder names.
 """
 
+from datetime import date
 from pathlib import Path
 
 from warehouse.resolution import Resolution
@@ -42,6 +43,11 @@ def revisions_file(root: Path, symbol: str, resolution: Resolution) -> Path:
 def absences_file(root: Path, symbol: str, resolution: Resolution) -> Path:
     """Ranges for which a vendor answered "none"."""
     return raw_folder(root, symbol, resolution) / "absences.json"
+
+
+def seen_folder(root: Path, deployment: str, session: date) -> Path:
+    """Bars as the runs of a live session saw them."""
+    return root / "seen" / deployment / session.isoformat()
 
 
 def quality_folder(root: Path, symbol: str, resolution: Resolution) -> Path:

@@ -60,6 +60,18 @@ CLEAN_SCHEMA = pa.schema(
 BARS_SCHEMA = pa.schema([CLEAN_SCHEMA.field(i) for i in range(10)])
 """What a reader gets from `Warehouse.read_bars`: CLEAN_SCHEMA without factors, prices and volume adjusted."""
 
+SEEN_SCHEMA = pa.schema(
+    [
+        pa.field("symbol", pa.string()),
+        pa.field("ts", UTC_US),  # the bar's close
+        *_OHLCV,
+        pa.field("seen", UTC_US),  # the market's time when the strategy saw it
+        pa.field("live", pa.bool_()),  # whether orders could be sent on it
+        pa.field("run", pa.int64()),  # which of the session's runs saw it, from 1
+    ]
+)
+"""Bars as the runs of a live session saw them: split-adjusted as of that day, in the order in which they came."""
+
 ACTIONS_SCHEMA = pa.schema(
     [
         pa.field("symbol", pa.string()),

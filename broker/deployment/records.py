@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from broker.ib.messages import Action, Alarm, Contract
+from broker.live.exits import is_exit
 from broker.orders import journal
 from broker.orders.changes import (
     Change,
@@ -31,33 +32,39 @@ from broker.orders.changes import (
     TermsConfirmed,
 )
 from broker.orders.fills import parted
-from risk.decision import RiskState
+from broker.orders.tracked import TrackedOrder
+from risk.decision import Portfolio, RiskState
 from risk.events import RiskEvent
+from risk.headroom import Headroom
 from risk.states import HaltState
 from warehouse.ledger.records import (
     AlarmRaised,
     BookChanged,
     CommissionTold,
     Filled,
+    HoldingValued,
     Intent,
+    LimitMeasured,
     OrderChanged,
     PositionStated,
     Record,
     RiskDecided,
+    RiskMeasured,
     RiskMemory,
+    WorkingAtBegin,
 )
 
 _SIDES: dict[str, Action] = {"BOT": "BUY", "SLD": "SELL"}
 
 
-def intent_of(change: OrderIntended, bar_ts: datetime) -> Intent:
-    """The intent to commit before an order is sent; `bar_ts` is the close of the bar that was decided on."""
+def intent_of(change: OrderIntended, bar_ts: datetime, decision_price: Decimal | None) -> Intent:
+    """The intent to commit before an order is sent; it was decided on the bar that closed at `bar_ts`, at a price."""
     ticket = change.ticket
     return Intent(
         ts=change.ts, order_ref=ticket.order_ref, symbol=change.contract.symbol, con_id=change.contract.con_id,
         side=ticket.action, quantity=ticket.quantity, order_type=ticket.order_type, bar_ts=bar_ts,
         limit_price=ticket.limit_price, stop_price=ticket.aux_price, tif=ticket.tif,
-        document=journal.written(change),
+        document=journal.written(change), decision_price=decision_price,
     )  # fmt: skip
 
 
@@ -102,6 +109,25 @@ def risk_state(memory: RiskMemory) -> RiskState:
     told = {one.name: getattr(memory, one.name) for one in fields(RiskState)}
     halts = {name: HaltState(told[name]) for name in ("halt", "latched_halt", "session_halt")}
     return RiskState(**{**told, **halts, "recent_orders": tuple(told["recent_orders"])})
+
+
+def working_record(order: TrackedOrder, symbol: str) -> WorkingAtBegin:
+    """An order that worked when a run began to trade."""
+    ticket = order.ticket
+    return WorkingAtBegin(
+        order.order_ref, symbol, ticket.action, order.remaining, ticket.order_type, ticket.limit_price,
+        ticket.aux_price, reduces_only=is_exit(ticket) or ticket.parent_id != 0,
+    )  # fmt: skip
+
+
+def risk_measured(limits: Iterable[Headroom], portfolio: Portfolio, now: datetime) -> RiskMeasured:
+    """How far an account is from its limits, and what it holds."""
+    held = portfolio.holdings.items()
+    return RiskMeasured(
+        now,
+        tuple(LimitMeasured(one.limit, one.most, one.used, one.symbol) for one in limits),
+        tuple(HoldingValued(symbol, holding.quantity, holding.price) for symbol, holding in held),
+    )
 
 
 def alarm_record(alarm: Alarm) -> AlarmRaised:

@@ -7,10 +7,17 @@ At most one run trades a deployment, and at most one deployment an account. A ru
 until its lock is free: two traders on one account are worse than none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Final
 
 from warehouse.calendar import TradingCalendar
+
+SUPERVISOR: Final = "supervisor"
+"""Under which name the supervisor beats in the ledger, for each deployment that it looks after."""
+
+SUPERVISOR_SILENT: Final = timedelta(seconds=60)
+"""Age at which its heartbeat says that no run would be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,7 @@ class Rules:
         attempts: most runs a session; after them somebody has to look.
         backoff: wait before the second run of a session; doubles from run to run.
         stale: age at which a heartbeat says that nothing beats.
+        gone: the same where the account's lock is free, which a run that beats holds until it ends.
         start: how long a run may take from its launch to its first heartbeat.
     """
 
@@ -29,6 +37,7 @@ class Rules:
     attempts: int = 6
     backoff: timedelta = timedelta(seconds=10)
     stale: timedelta = timedelta(seconds=60)
+    gone: timedelta = timedelta(seconds=15)
     start: timedelta = timedelta(minutes=3)
 
 
@@ -37,7 +46,7 @@ class Watched:
     """What is known about one deployment; times are aware UTC.
 
     Attributes:
-        on: whether it is wanted to trade.
+        on: whether it is wanted to trade, or to be closed.
         attempts: runs begun for the session that is looked at.
         done: whether its session has ended as it should, so that nothing is left to do.
         launched: when the latest run was launched.
@@ -62,16 +71,23 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Launch a run; `run_key` is unique for every attempt of every session."""
+    """Launch a run; `run_key` is unique for every attempt of every session.
+
+    `lost` says that the run before it is called running still, and is dead.
+    """
 
     run_key: str
     session: date
     attempt: int
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to start; `alarm` names what somebody has to know, None where all is as it should be."""
+    """Nothing to start; `alarm` names what somebody has to know, None where all is as it should be.
+
+    The reason of an alarm stays the same for as long as nothing changes, so that it is told once.
+    """
 
     reason: str
     alarm: str | None = None
@@ -110,25 +126,37 @@ def supervise(
     return _try(watched, session, now, rules)
 
 
-def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
+def silent_since(watched: Watched, now: datetime, rules: Rules) -> datetime | None:
+    """Since when nothing is heard of a run that is called running; None while that may be as it should."""
     launched = watched.launched or now
     beaten = watched.heartbeat if watched.heartbeat is not None and watched.heartbeat >= launched else None
-    age = now - (beaten or launched)
-    if age <= (rules.stale if beaten else rules.start):
+    last, patience = beaten or launched, rules.start
+    if beaten:
+        patience = rules.gone if watched.lock_free else rules.stale
+    return None if now - last <= patience else last
+
+
+def _watch_run(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
+    since = silent_since(watched, now, rules)
+    if since is None:
         return Wait("it runs")
-    silence = f"nothing was heard of its run for {age.total_seconds():.0f} seconds"
+    silence = f"nothing was heard of its run since {since:%Y-%m-%d %H:%M:%S} UTC"
     if not watched.lock_free:
         return Wait(f"{silence}, but the account's lock is still held", "stale_heartbeat")
     begun = _try(watched, session, now, rules)
-    return begun if isinstance(begun, Start) else Wait(f"{silence}; {begun.reason}", "stale_heartbeat")
+    if isinstance(begun, Start):
+        return replace(begun, lost=True)
+    return Wait(f"{silence}; {begun.reason}", begun.alarm or "stale_heartbeat")
 
 
 def _try(watched: Watched, session: date, now: datetime, rules: Rules) -> Start | Wait:
     if watched.attempts >= rules.attempts:
         return Wait(f"{watched.attempts} runs of session {session} have failed", "attempts_exhausted")
-    if not watched.lock_free:
-        return Wait("the account's lock is held by something that no run is known for", "lock_held")
     latest = max((moment for moment in (watched.ended, watched.launched) if moment is not None), default=None)
+    if not watched.lock_free:
+        if latest is not None and now - latest <= rules.gone:
+            return Wait("the run that has ended lets go of the account")
+        return Wait("the account's lock is held by something that no run is known for", "lock_held")
     if watched.attempts and latest is not None:
         pause = rules.backoff * 2 ** (watched.attempts - 1)
         if now < latest + pause:

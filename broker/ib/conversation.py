@@ -98,8 +98,6 @@ class Conversation:
                 await question.done
         except TimeoutError:
             raise GatewayTimeoutError(f"{subject}: the gateway did not answer within {seconds:g} seconds.") from None
-        except ConnectionError:
-            raise GatewayUnreachableError(f"{subject}: there is no connection to the gateway.") from None
         finally:
             del self._questions[key]
         return question.parts

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 from broker.errors import ContractError
 from broker.ib.contracts import ContractBook
 from broker.ib.history import shown_for, vendor_table
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import Bar, BarUpdate, Event, SubscriptionEnded
 from broker.ib.requests import Gateway, SubscriptionRequest
 from warehouse.ingest import make_batch
@@ -110,7 +111,7 @@ class Recorder:
 
     def _follow(
         self,
-        queue: "SimpleQueue[Event]",
+        queue: "Mailbox[Event]",
         tracks: Mapping[int, _Track],
         stop: threading.Event,
         on_flush: Callable[[Mapping[str, int]], None],
@@ -139,7 +140,7 @@ class Recorder:
         on_flush({track.symbol: track.written for track in tracks.values()})
 
 
-def _drain(queue: "SimpleQueue[Event]", tracks: Mapping[int, _Track]) -> None:
+def _drain(queue: "Mailbox[Event]", tracks: Mapping[int, _Track]) -> None:
     """Note what came before the end but was not looked at."""
     while True:
         try:

@@ -6,9 +6,9 @@ against. Does not belong here: answers (see `messages`), how they travel (see `s
 
 from dataclasses import dataclass
 from datetime import datetime
-from queue import SimpleQueue
 from typing import Literal, Protocol
 
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     Bar,
@@ -80,11 +80,11 @@ class Gateway(Protocol):
         """Whether this is the nightly window in which IB resets its servers: no orders, no alarms."""
         ...
 
-    def listen(self) -> "SimpleQueue[Event]":
+    def listen(self) -> "Mailbox[Event]":
         """A queue that receives every event from now on, in order. Whoever listens must `forget` it in the end."""
         ...
 
-    def forget(self, queue: "SimpleQueue[Event]") -> None:
+    def forget(self, queue: "Mailbox[Event]") -> None:
         """Stop feeding a queue."""
         ...
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -37,6 +36,7 @@ from broker.ib.answers import (
     market_rule_key,
 )
 from broker.ib.health import DEAD_STREAM, FINAL_FOR_STREAMS, WARNINGS, Health, Remedy
+from broker.ib.mailbox import Mailbox
 from broker.ib.messages import (
     AccountSnapshot,
     AccountValue,
@@ -104,7 +104,7 @@ class Session:
         self._health = Health(settings.reset, settings.outage_seconds)
         self._changed = threading.Condition()
         self._state = SessionState.DISCONNECTED
-        self._listeners: tuple[SimpleQueue[Event], ...] = ()
+        self._listeners: tuple[Mailbox[Event], ...] = ()
         self._streams: dict[int, _Stream] = {}
         self._streams_made = 0
         self._values: dict[tuple[str, str], AccountValue] = {}
@@ -203,14 +203,14 @@ class Session:
         """By how much the gateway's clock is ahead of ours when last asked; None before."""
         return self._skew
 
-    def listen(self) -> "SimpleQueue[Event]":
+    def listen(self) -> "Mailbox[Event]":
         """A queue that receives every event from now on, in order; give it back with `forget`."""
-        queue: SimpleQueue[Event] = SimpleQueue()
+        queue: Mailbox[Event] = Mailbox()
         with self._changed:
             self._listeners = (*self._listeners, queue)
         return queue
 
-    def forget(self, queue: "SimpleQueue[Event]") -> None:
+    def forget(self, queue: "Mailbox[Event]") -> None:
         """Stop feeding a queue."""
         with self._changed:
             self._listeners = tuple(known for known in self._listeners if known is not queue)
@@ -458,7 +458,8 @@ class Session:
                 self._alarm("outage", sentence)
             if "competing" in self._health.faults and self._loop.time() - tried > self.settings.competing_seconds:
                 tried = self._loop.time()
-                self._resubscribe(self._connected())
+                if self._talk is not None:
+                    self._resubscribe(self._talk)
 
     async def _check_clock(self, talk: "Conversation") -> None:
         before = self._now()
@@ -666,21 +667,23 @@ class Session:
     def _resubscribe(self, talk: "Conversation") -> None:
         """Ask for every stream, also where one seems to run: some die without a word."""
         for number, stream in self._streams.items():
-            if stream.key is not None:
-                talk.wire.unsubscribe(stream.key, stream.request)
             self._feed(talk, stream)
             self._tell(Resubscribed(number))
 
     def _feed(self, talk: "Conversation", stream: _Stream) -> None:
-        stream.key = talk.wire.next_id()
-        talk.wire.subscribe(stream.key, stream.request)
+        """Ask for a stream; where the connection has just gone, the next one feeds it."""
+        with suppress(GatewayUnreachableError):
+            if stream.key is not None:
+                talk.wire.unsubscribe(stream.key, stream.request)
+            stream.key = talk.wire.next_id()
+            talk.wire.subscribe(stream.key, stream.request)
 
     async def _subscribe(self, request: SubscriptionRequest) -> int:
         self._streams_made += 1
         number, stream = self._streams_made, _Stream(request)
         self._streams[number] = stream
-        if self._health.phase is SessionState.READY:
-            self._feed(self._connected(), stream)
+        if self._health.phase is SessionState.READY and self._talk is not None:
+            self._feed(self._talk, stream)
         return number
 
     async def _unsubscribe(self, number: int) -> None:

@@ -10,14 +10,16 @@ Everything here runs on one event loop's thread, which must have a loop set befo
 library looks for one when it is.
 """
 
+import functools
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
+from broker.errors import GatewayUnreachableError
 from broker.ib.answers import (
     ACCOUNT_VALUES,
     COMPLETED_ORDERS,
@@ -68,7 +70,8 @@ _LOST: Final = re.compile(
 class Wire:
     """One connection to a gateway, used once: a new one is made for every attempt.
 
-    `tell` hears every message in order, on the loop's thread; it must not block.
+    `tell` hears every message in order, on the loop's thread; it must not block. Every call that sends something, and
+    `next_id`, raises `GatewayUnreachableError` while there is no connection, or not yet.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -76,6 +79,8 @@ class Wire:
         self._client: Any = library.Client(_Receiver(tell))
         self._client.decoder.logger = _lost_messages(tell)
         self._client._logger = _silence()
+        for name in ("send", "getReqId"):
+            setattr(self._client, name, _without_connection_ours(getattr(self._client, name)))
 
     @property
     def library(self) -> str:
@@ -370,6 +375,19 @@ class _LostMessages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         self._say(Undecoded(text, _LOST.search(text) is None))
+
+
+def _without_connection_ours(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of the library that fails with an error of ours where there is no connection."""
+
+    @functools.wraps(call)
+    def guarded(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return call(*arguments, **keywords)
+        except ConnectionError as lost:
+            raise GatewayUnreachableError(f"gateway: nothing can be sent: {lost}.") from None
+
+    return guarded
 
 
 def _lost_messages(tell: Tell) -> logging.Logger:

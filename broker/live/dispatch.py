@@ -73,19 +73,28 @@ class Dispatch:
             if live.order.alive():
                 self._send([live])
 
-    def send_again(self, shut: Callable[[LiveOrder], str | None]) -> None:
-        """Send orders that provably never reached the broker once more, if they are still wanted and may go."""
+    def send_again(self, shut: Callable[[LiveOrder], str | None], refused: Callable[[LiveOrder], str | None]) -> None:
+        """Send orders that provably never reached the broker once more, if they are still wanted and may go.
+
+        Args:
+            shut: why one cannot go now, or None.
+            refused: why one may not go any more, or None.
+        """
         for live in self._register.at_broker():
-            tracked = self._register.tracked(live)
-            if tracked.state is not OrderState.INTENDED:
+            if self._register.tracked(live).state is not OrderState.INTENDED:
                 continue
-            if live.cancel_wanted or live.resent:
-                reason = "cancelled before it came there" if live.cancel_wanted else "it never came to the broker"
+            reason = "cancelled before it came there" if live.cancel_wanted else None
+            if live.resent and reason is None:
+                reason = "it never came to the broker"
+            if reason is None and shut(live) is not None:
+                continue
+            reason = reason or refused(live)
+            if reason is not None:
                 self._react(self._register.book.withheld(live.order_ref, reason, self._clock()))
-            elif shut(live) is None:
+            else:
                 live.resent = True
                 # the same order id: should the first one turn up after all, the broker takes this for a change of it
-                self._place(live, tracked.ticket)
+                self._place(live, self._register.tracked(live).ticket)
 
     def _join_group(self, live: LiveOrder) -> None:
         """Put an order into the group of the one that it names."""

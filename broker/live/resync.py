@@ -43,9 +43,9 @@ class Resync:
     def _work(self) -> None:
         while True:
             self._wanted.wait()
-            if self._over.is_set():
-                return
             self._wanted.clear()
+            if self._over.is_set():  # looked at last: a wish that `stop` made since would be cleared unseen
+                return
             began = time.monotonic()
             if not self._asked():
                 self._wanted.set()

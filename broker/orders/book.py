@@ -83,6 +83,7 @@ class OrderBook:
         self._restored = False  # and no snapshot was heard since
         self._concerns = Concerns(self._patience.again)
         self._current = False
+        self._unexplained: dict[int, Decimal] = {}  # signed shares that were adopted and belong to no execution
         self._out: list[Change] = []
 
     @classmethod
@@ -143,6 +144,11 @@ class OrderBook:
         """Signed shares by con_id, without the empty ones."""
         held = {con_id: self._positions.booked(con_id) for con_id in self._positions.con_ids()}
         return {con_id: quantity for con_id, quantity in held.items() if quantity}
+
+    def differing(self, now: datetime) -> tuple[int, ...]:
+        """Contracts in which the broker's position is not ours for longer than it takes to settle."""
+        found = self._positions.differing(now) if self._begun else {}
+        return tuple(con_id for con_id, since in found.items() if now - since >= self._patience.position)
 
     # ---------------------------------------------------------------- what we do
 
@@ -232,6 +238,8 @@ class OrderBook:
         for order in self.open_orders:
             self._resolve(order, listed.get(order.order_ref), evidence, now)
         self._hear_positions(snapshot, now, first=first)
+        for order in self.open_orders:
+            self._write_off(order, now)
         self._current = True
         return self._told()
 
@@ -438,11 +446,10 @@ class OrderBook:
     def _hear_commission(self, told: Commission, now: datetime) -> None:
         if self._fills.was_skipped(told.exec_id):
             return
-        fill = self._fills.get(told.exec_id)
+        fill, known = self._fills.get(told.exec_id), self._fills.kept(told.exec_id)
         self._fills.keep(told)
-        if fill is None:
+        if fill is None and known != told:  # else it was asked for already, perhaps in vain
             self._concerns.raise_at(("orphan", parted(told.exec_id)[0]), now + self._patience.commission)
-            return
         self._book_commission(told.exec_id, now)
 
     def _expect_commission(self, exec_id: str, now: datetime) -> None:
@@ -502,6 +509,7 @@ class OrderBook:
         cost = self._positions.told_cost(con_id)
         self._emit(PositionAdopted(now, contract, before, after, cost, opening))
         if not opening:
+            self._unexplained[con_id] = self._unexplained.get(con_id, _NONE) + after - before
             text = f"{contract.symbol}: the broker holds {after} shares, our fills make {before}; {after} is adopted."
             self._alarm(now, "position_mismatch", text)
 
@@ -563,12 +571,24 @@ class OrderBook:
         if refusal is not None and not order.executions and not order.cancel_sent:
             order.end(OrderState.REJECTED, _NONE)
             self._settle(order, now, refusal.text, refusal.code)
-        elif order.acknowledged or order.executions or order.perm_ids:
+        elif order.acknowledged or order.executions or order.perm_ids or order.cancel_told:
             order.end(OrderState.CANCELLED, order.filled)
             self._settle(order, now, "the broker has it no longer")
         else:
             order.was_sent, order.in_flight, order.cancel_sent = False, None, False
             self._settle(order, now, "the broker never had it")
+
+    def _write_off(self, order: TrackedOrder, now: datetime) -> None:
+        """Give up on executions of an order that has ended, which the broker was asked for and has forgotten.
+
+        Only where an adopted position has accounted for the shares.
+        """
+        con_id, sign = order.contract.con_id, 1 if order.ticket.action == "BUY" else -1
+        missing, adopted = sign * order.missing, self._unexplained.get(con_id, _NONE)
+        if order.state is OrderState.UNKNOWN and order.ended is not None and missing and missing * adopted > 0:
+            self._unexplained[con_id] = adopted - missing if abs(adopted) > abs(missing) else _NONE
+            order.told_filled, order.doubt = order.filled, ""
+            self._settle(order, now, "its last shares are part of the position that was adopted")
 
     # ---------------------------------------------------------------- overdue
 
@@ -643,7 +663,9 @@ class OrderBook:
             self._concerns.raise_at(key, now + self._patience.again)
 
     def _tell_of_end(self, order: TrackedOrder, now: datetime) -> None:
-        """Say aloud that an order ended which nobody here asked to end."""
+        """Say aloud that the broker refused an order, or ended one that nobody here asked to end."""
+        if order.state is OrderState.REJECTED and order.ours and order.was_sent:
+            self._alarm(now, "order_rejected", f"{order.order_ref} was rejected: {order.reason}")
         expected = order.cancel_sent or order.ticket.oca_group or order.ticket.parent_id or order.ticket.tif != "GTC"
         if order.state is OrderState.CANCELLED and order.ours and not expected:
             self._alarm(now, "cancelled_by_broker", f"{order.order_ref} was cancelled, not by us: {order.reason}")

@@ -4,7 +4,7 @@ Belongs here: the screen and the advice. Does not belong here: the questions (se
 """
 
 import sys
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING
 
 from pipelines.cli.tables import print_rows, say
@@ -13,6 +13,7 @@ from pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from broker.ib.checkup import Checkup
+    from broker.ib.mailbox import Mailbox
     from broker.ib.messages import Event, Notice
     from broker.ib.session import Session
     from broker.ib.settings import SessionSettings
@@ -85,7 +86,7 @@ def _rows(found: "Checkup", wanted: "SessionSettings", symbol: str) -> list[tupl
     ]
 
 
-def _refusals(queue: "SimpleQueue[Event]") -> list["Notice"]:
+def _refusals(queue: "Mailbox[Event]") -> list["Notice"]:
     from broker.ib.health import WARNINGS
     from broker.ib.messages import Notice
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,9 +20,11 @@ from pipelines.gateways import Purpose, session_settings
 from pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from broker.emergency import EmergencyReport
-    from warehouse.ledger.records import DesiredState, SessionRun
-    from warehouse.ledger.store import Ledger
+    from broker.ib.session import Session
+    from pipelines.emergencies import StandDown
 
 live = App(name="live", help="Trading, and stopping it.")
 
@@ -30,6 +33,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 _PATIENCE_SECONDS = 30.0
 _SENSOR_SECONDS = 120.0
 _STALE_SECONDS = 60.0
+_SUPERVISED_SECONDS = 15.0  # three looks of the sensor
 
 
 @live.command
@@ -63,7 +67,8 @@ def start(
     )
     for remark in switched.remarks:
         sys.stderr.write(f"mind: {remark}\n")
-    _start_supervisor()
+    if not _is_supervised(settings, switched.deployment):
+        _start_supervisor()
     say(f"{switched.deployment} is on: {mode}, account {switched.account}.")
     say("Its sessions are traded while `barloom ui` (or dagster-daemon) runs; `barloom live status` shows how it goes.")
     return 0
@@ -116,26 +121,32 @@ def resume(deployment: str, /, *, reason: str = "resumed by hand") -> int:
 
 @live.command
 def status(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
-    """Show every deployment: what is wanted, whether it runs, positions, orders, profit, the last alarm.
+    """Show every deployment: state, heartbeat, profit, positions, orders, what is left of each limit, the last alarm.
 
-    Exit code 1 when one that should be trading gives no sign of life, or an alarm of today stands.
+    Exit code 1 when one that should be trading gives no sign of life, or nobody would start its sessions.
 
     Args:
         as_json: Print JSON.
     """
+    import dataclasses
+
+    from broker.deployment.standing import standing
+    from pipelines.cli.live_screen import show
     from pipelines.deployments import open_ledger
 
-    settings = load_settings()
-    with open_ledger(settings) as ledger:
-        names = sorted(ledger.deployments())
-        pages = [_page(ledger, name) for name in names]
+    with open_ledger(load_settings()) as ledger:
+        now = datetime.now(UTC)
+        found = [standing(ledger, name, now, stale_seconds=_STALE_SECONDS) for name in sorted(ledger.deployments())]
     if as_json:
-        print_json(pages)
-    elif not pages:
+        rooms = [[{**dataclasses.asdict(limit), "left": limit.left} for limit in one.room] for one in found]
+        print_json([{**dataclasses.asdict(one), "room": room} for one, room in zip(found, rooms, strict=True)])
+    elif not found:
         say("Nothing is switched on; `barloom live start EXPERIMENT` does that.")
-    for page in [] if as_json else pages:
-        print_rows([str(page["deployment"]), ""], [(key, value) for key, value in page.items() if key != "deployment"])
-    return 1 if any(page["health"] != "ok" for page in pages) else 0
+    for place, one in enumerate([] if as_json else found):
+        if place:
+            say("")
+        show(one)
+    return 1 if any(one.health != "ok" for one in found) else 0
 
 
 @live.command
@@ -148,6 +159,8 @@ def report(
 ) -> int:
     """Show what a deployment did in a session: fills, costs, profit, refusals, alarms, and when.
 
+    Slippage is against the price that was decided on; above zero is a cost.
+
     Args:
         deployment: Its name.
         session: The exchange date; the latest session that was traded unless given.
@@ -156,15 +169,10 @@ def report(
     import dataclasses
 
     from broker.deployment.report import session_report
-    from pipelines.deployments import open_ledger
+    from pipelines.deployments import open_ledger, traded_session
 
     with open_ledger(load_settings()) as ledger:
-        known = [run.scope.session for run in ledger.sessions(deployment) if run.scope.session is not None]
-        if not known or (session is not None and session not in known):
-            raise SettingsError(
-                f"session: {deployment} has traded {'none' if session is None else f'no session {session}'}."
-            )
-        found = session_report(ledger, deployment, session or known[-1])
+        found = session_report(ledger, deployment, traded_session(ledger, deployment, session))
     if as_json:
         print_json(dataclasses.asdict(found))
         return 0
@@ -172,62 +180,68 @@ def report(
     if found.traded:
         rows = [
             (one.symbol, one.fills, f"{one.bought:f}", f"{one.sold:f}", f"{one.paid:,.2f}", f"{one.received:,.2f}",
-             f"{one.commission:,.2f}")
+             f"{one.commission:,.2f}", _money(one.slippage.money), _money(one.slippage.basis_points))
             for one in found.traded
         ]  # fmt: skip
-        print_rows(["symbol", "fills", "bought", "sold", "paid", "received", "commission"], rows)
+        headings = ["symbol", "fills", "bought", "sold", "paid", "received", "commission", "slippage", "bp"]
+        print_rows(headings, rows)
     for ts, text in found.timeline:
         say(f"{ts:%Y-%m-%d %H:%M:%S} {text}")
     return 0
 
 
-def _page(ledger: "Ledger", name: str) -> dict[str, object]:
-    """One deployment, as far as the ledger tells."""
-    from broker.deployment.trading import COMPONENT
-    from warehouse.ledger.locks import AccountLock
-    from warehouse.ledger.records import AlarmRaised, EquitySnapshot
+@live.command
+def parity(
+    deployment: str,
+    /,
+    *,
+    session: date | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Hold a session against the backtest of its day, and split the difference into its causes.
 
-    now = datetime.now(UTC)
-    scope, switched = ledger.deployments()[name]
-    state = ledger.current_state(name)
-    beat = ledger.last_heartbeat(name, COMPONENT)
-    holder = AccountLock(ledger, scope.account).holder()
-    age = None if beat is None else (now - beat.ts).total_seconds()
-    session = state.session
-    lost = holder is None and session is not None and session.ended is None and state.desired.may_run
-    silent = lost or (holder is not None and (age is None or age > _STALE_SECONDS))
-    recorded = ledger.events(name)
-    alarms = [one.record for one in recorded if isinstance(one.record, AlarmRaised)]
-    equity = [one.record for one in recorded if isinstance(one.record, EquitySnapshot)]
-    held = [f"{p.quantity:f} {p.symbol}" for p in state.positions if p.quantity and p.source == "ours"]
-    return {
-        "deployment": name,
-        "health": "no sign of life" if silent else "ok",
-        "account": f"{scope.account}, {switched.mode}",
-        "wanted": _wanted(state.desired),
-        "traded by": "nobody now" if holder is None else str(holder),
-        "heartbeat": "never" if beat is None or age is None else f"{age:.0f} s ago: {beat.status}",
-        "last session": "none" if session is None else _session_text(session),
-        "positions": ", ".join(held) or "none",
-        "orders not done": len(state.open_intents),
-        "equity": "unknown" if not equity else f"{equity[-1].equity:,.2f} {equity[-1].currency}",
-        "since switched on": "unknown" if len(equity) < 2 else f"{equity[-1].equity - equity[0].equity:+,.2f}",
-        "risk": "unknown" if state.risk is None else f"{state.risk.halt}, peak {state.risk.peak_equity:,.2f}",
-        "last alarm": "none"
-        if not alarms
-        else f"{alarms[-1].ts:%Y-%m-%d %H:%M:%S} {alarms[-1].code}: {alarms[-1].text}",
-    }
+    The same strategy is run over the bars as the session saw them, and over those that the warehouse holds now. Exit
+    code 1 where the difference is beyond the tolerances.
 
+    Args:
+        deployment: Its name.
+        session: The exchange date; the latest session that was traded unless given.
+        as_json: Print JSON.
+    """
+    import dataclasses
 
-def _wanted(desired: "DesiredState") -> str:
-    if not desired.may_run:
-        return f"off ({desired.reason or 'switched off'})"
-    return "on" if desired.halt == "ACTIVE" else f"on, {desired.halt} ({desired.reason})"
+    from pipelines.parity import compare_session
+    from research.parity.page import COLUMNS, trade_rows
+
+    found = compare_session(load_settings(), deployment, session)
+    if as_json:
+        print_json({**dataclasses.asdict(found.report), "checks": [dataclasses.asdict(one) for one in found.verdicts]})
+    else:
+        say(found.report.sentence)
+        for sentence in (found.report.missing, *found.report.remarks):
+            if sentence:
+                say(sentence)
+        print_rows(COLUMNS, trade_rows(found.report))
+        for one in found.verdicts:
+            if not one.passed:
+                say(f"beyond the tolerance: {one.sentence}")
+        say(str(found.written.page))
+    return 0 if all(one.passed for one in found.verdicts) else 1
 
 
-def _session_text(run: "SessionRun") -> str:
-    ended = "going on, or killed" if run.ended is None else f"{run.ended.outcome}: {run.ended.reason}"
-    return f"{run.scope.session}, run {run.started.attempt}, {ended}"
+def _money(amount: "Decimal | None") -> str | None:
+    return None if amount is None else f"{amount:+,.2f}"
+
+
+@live.command
+def rebuild() -> int:
+    """Make the ledger's tables again from its events, where somebody or something has changed them."""
+    from pipelines.deployments import open_ledger
+
+    with open_ledger(load_settings()) as ledger:
+        count = ledger.rebuild()
+    say(f"The ledger's tables are made again from {count:,} event{'' if count == 1 else 's'}.")
+    return 0
 
 
 def _command(deployment: str, action: str, reason: str) -> int:
@@ -246,6 +260,16 @@ def _experiment_file(settings: Settings, experiment: str) -> Path:
     if not path.exists():
         raise SettingsError(f"experiment: {experiment!r} has no file {path}.")
     return path
+
+
+def _is_supervised(settings: Settings, deployment: str) -> bool:
+    """Whether the sensor looks after the deployment already, so that the long way through Dagster is not needed."""
+    from broker.deployment.supervision import SUPERVISOR
+    from pipelines.deployments import open_ledger
+
+    with open_ledger(settings) as ledger:
+        beat = ledger.last_heartbeat(deployment, SUPERVISOR)
+    return beat is not None and (datetime.now(UTC) - beat.ts).total_seconds() < _SUPERVISED_SECONDS
 
 
 def _start_supervisor() -> None:
@@ -287,20 +311,72 @@ def emergency_stop(
     import dataclasses
 
     from broker.emergency import stop_everything
+    from broker.errors import GatewayError
     from broker.ib.session import Session
+    from pipelines.emergencies import StandDown
 
     began = time.monotonic()
-    chosen = session_settings(load_settings(), Purpose.EMERGENCY, host=host, port=port)
+    settings = load_settings()
+    chosen = session_settings(settings, Purpose.EMERGENCY, host=host, port=port)
     wanted = dataclasses.replace(chosen, reset=None, retry_most_seconds=2.0)  # it tries in the nightly reset too
     with Session(wanted) as session:
-        found = session.open(min(seconds, _PATIENCE_SECONDS))
+        try:
+            found = session.open(min(seconds, _PATIENCE_SECONDS))
+        except GatewayError as error:
+            return _not_reached(StandDown(settings, wanted.account), str(error), dry_run=dry_run, as_json=as_json)
+        others = StandDown(settings, found.account)
+        if not dry_run:
+            _stand_down(session, others)
         reference = f"emergency-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         report = stop_everything(session, found, reference=reference, seconds=seconds, dry_run=dry_run)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json({**dataclasses.asdict(report), "switched_off": others.stopped})
     else:
         _print_report(report, time.monotonic() - began)
+    if not dry_run:
+        _close_emergency(others, _outcome(report, time.monotonic() - began))
     return 0 if report.flat else 1
+
+
+def _stand_down(session: "Session", others: "StandDown") -> None:
+    """Cancel everything at once, then see that no run of ours trades on."""
+    from broker.errors import GatewayError
+
+    others.start()
+    with suppress(GatewayError):  # it is tried again, and reported, where it matters
+        session.cancel_everything()
+    others.wait()
+
+
+def _not_reached(others: "StandDown", reason: str, *, dry_run: bool, as_json: bool) -> int:
+    """No gateway answers: the least that can be done is to let no run begin again."""
+    sentence = f"NOT FLAT: nothing was cancelled or closed: {reason}"
+    if as_json:
+        print_json({"flat": False, "problems": [reason]})
+    sys.stderr.write(f"{sentence}\n")
+    if not dry_run:
+        others.start().wait()
+        _close_emergency(others, sentence)
+    return 1
+
+
+def _close_emergency(others: "StandDown", sentence: str) -> None:
+    """Tell what the ledger says about the runs, and people what was done."""
+    for name in others.stopped:
+        sys.stderr.write(f"{name} is switched off; `barloom live resume {name}` lets it trade again.\n")
+    if others.holder is not None:
+        sys.stderr.write(f"{others.holder} still holds the account and may trade when it wakes up: end it.\n")
+    if others.problem:
+        sys.stderr.write(f"mind: a run that lives may trade on, it could not be told to end: {others.problem}\n")
+    others.tell(sentence)
+
+
+def _outcome(report: "EmergencyReport", seconds: float) -> str:
+    if report.flat:
+        return f"FLAT: {report.account} holds no position and no order works, said the broker after {seconds:.1f} s."
+    positions, orders = len(report.positions_left), len(report.orders_left)
+    known = "" if report.current else ", as far as the broker has answered"
+    return f"NOT FLAT after {seconds:.1f} s: left are positions: {positions}, orders: {orders}{known}."
 
 
 def _print_report(report: "EmergencyReport", seconds: float) -> None:
@@ -324,11 +400,10 @@ def _print_report(report: "EmergencyReport", seconds: float) -> None:
     for problem in report.problems:
         sys.stderr.write(f"{problem}\n")
     if report.flat:
-        say(f"FLAT: {report.account} holds no position and no order works, said the broker after {seconds:.1f} s.")
+        say(_outcome(report, seconds))
         return
     for symbol, quantity in report.positions_left:
         sys.stderr.write(f"still held: {quantity:f} {symbol}\n")
     for order in report.orders_left:
         sys.stderr.write(f"still working: {order}\n")
-    text = "Nothing was done." if report.dry_run else f"NOT FLAT after {seconds:.1f} s."
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write("Nothing was done.\n" if report.dry_run else f"{_outcome(report, seconds)}\n")

@@ -85,8 +85,8 @@ def optimize(
         check_store(settings)
     if batch is not None:
         return _run_batch(batch, settings, config)
-    specification = (options or StudyOptions()).specification("optimize")
-    with compiling_ahead(_compiled_code()):
+    with compiling_ahead(_compiled_code()):  # before anything is loaded that reads what was asked for
+        specification = (options or StudyOptions()).specification("optimize")
         check_study(specification)
         if estimate:
             return _estimate(specification, settings)

@@ -23,14 +23,16 @@ from backtrader.lineroot import LineRoot
 from backtrader.lineseries import LineSeries
 
 from research.engine.broker import FastBroker, is_own_way
-from research.engine.eligibility import ineligible
+from research.engine.eligibility import ineligible, tells_writers_plainly
 from research.engine.lines import Clock, Clocked, advances_plainly, first_line, lines_of
+from research.engine.looking import looks_of
 from research.engine.making import Made, quickly
 from research.engine.matching import MatchingBroker
 from research.engine.native import compiled
 from research.engine.notifications import News, collect, overrides
 from research.engine.once import run_once
 from research.engine.preload import quick_preload
+from research.engine.stages import begin_stage, end_stage
 from research.engine.times import NaiveTimes
 from research.errors import ResearchError
 from strategies.base_strategy import BaseStrategy, is_declared
@@ -101,7 +103,8 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
     def runstrategies(self, iterstrat: Sequence[Made], predata: bool = False) -> list[bt.Strategy]:
         """As Backtrader's, which `run` calls for every set of strategies."""
         with quick_preload(self.datas):
-            ran: list[bt.Strategy] = super().runstrategies(quickly(iterstrat), predata=predata)
+            made = [(partial(_about_to_start, make), args, kwargs) for make, args, kwargs in quickly(iterstrat)]
+            ran: list[bt.Strategy] = super().runstrategies(made, predata=predata)
             return ran
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
@@ -119,6 +122,7 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
         finally:
             self._fast_run = None
             run.end()
+        end_stage(strategy)
         if go_on:
             self._go_on(strategy)
 
@@ -129,6 +133,11 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
             super()._runonce([strategy])
         finally:
             del strategy._once, strategy.reset
+
+    def stop_writers(self, runstrats: list[bt.Strategy]) -> None:
+        """As Backtrader's, which collects what writers are to write even where there is none."""
+        if self.runwriters or not all(tells_writers_plainly(strategy) for strategy in runstrats):
+            super().stop_writers(runstrats)
 
     def _runonce_old(self, runstrats: list[bt.Strategy]) -> None:
         self.engine, self.reason = "vanilla", "oldsync is on; the fast loop keeps time as Backtrader has since 1.9."
@@ -141,6 +150,14 @@ class FastCerebro(bt.Cerebro):  # type: ignore[misc]
     def _runnext_old(self, runstrats: list[bt.Strategy]) -> None:
         self.engine, self.reason = "vanilla", "Bars come one at a time; the fast loop needs them loaded beforehand."
         super()._runnext_old(runstrats)
+
+
+def _about_to_start(make: Callable[..., bt.Strategy], /, *args: object, **kwargs: object) -> bt.Strategy:
+    """A strategy that Backtrader starts next."""
+    made = make(*args, **kwargs)
+    if isinstance(made, bt.Strategy):
+        begin_stage(made)
+    return made
 
 
 class _Surrender:
@@ -206,6 +223,11 @@ class _Schedule:
         """The first step at which the strategy's `next` is called as such, not through its `nextstart`."""
         return next((step for step, status in enumerate(self.statuses) if status < 0), len(self.times))
 
+    @property
+    def begins(self) -> int:
+        """The first step at which the strategy need not wait any more."""
+        return next((step for step, status in enumerate(self.statuses) if status <= 0), len(self.times))
+
 
 class _Run:
     """One run: its clocks, the calls that somebody can see, and the loop."""
@@ -240,7 +262,7 @@ class _Run:
         self._follow()
         iterators.update((kind, _Watched(made, self.surrender)) for kind, made in self._iterators.items())
         broker = self._broker
-        if isinstance(broker, PatientBroker) and broker.lazy() is None:
+        if isinstance(broker, (FastBroker, PatientBroker)) and broker.lazy() is None:
             self._due = broker.watch(self._bar) or self._due
             self._work = broker.work()
         if isinstance(broker, FastBroker):
@@ -328,14 +350,25 @@ class _Run:
     def _steps(self) -> int:
         """The last step that began."""
         schedule = self._schedule
-        ready, count = schedule.ready, len(schedule.times)
+        begins, ready, count = schedule.begins, schedule.ready, len(schedule.times)
         if self._wakes is not None and not (self._others or self._news.of_money or self._analyzers):
             return self._sparse([*np.flatnonzero(self._wakes).tolist(), count], ready)
-        for step, status in enumerate(schedule.statuses[:ready]):
-            self._step(step, status)
+        step = 0
+        while step < ready:
+            self._step(step, schedule.statuses[step])
             if self._cerebro._event_stop:
                 return step
+            step = self._wait(step + 1, begins)
         return self._loop()(ready, count)
+
+    def _wait(self, step: int, begins: int) -> int:
+        """Where the warm-up goes on: where the strategy begins, if nobody acts or looks until then."""
+        awake = min(begins, self._due[0])
+        seen = self._others or self._news.of_money or self._analyzers or self._clocked.released
+        if step >= awake or seen or any(self._work) or overrides(self._strategy, bt.Strategy, "prenext"):
+            return step
+        self._pass_over(step, awake)
+        return awake
 
     def _loop(self) -> Callable[[int, int], int]:
         if self._others or self._news.of_money or self._analyzers:
@@ -425,11 +458,13 @@ class _Run:
         strategy, broker, schedule = self._strategy, self._broker, self._schedule
         moves = () if schedule.bars is None else zip(self._early, self._late, schedule.bars, strict=True)
         plain = getattr(type(broker), "get_notification", None) is MatchingBroker.get_notification
+        known = looks_of(strategy.next)
         loop = native.Loop(
             run=self, cerebro=self._cerebro, broker=broker, strategy=strategy, own=vars(strategy),
             following=strategy.next, times=schedule.times, bar=self._bar, now=self._now, add_time=self._add_time,
             due=self._due, work=tuple(self._work), moves=tuple(moves), news=broker.notifs if plain else None,
             settle=self._settle, own_broker=is_own_way(broker), tell=self.tell if self._news.of_changes else None,
+            looks=None if known is None else native.Looks(*known),
         )  # fmt: skip
         return int(loop.bars(first, count))
 

@@ -6,16 +6,19 @@ The list is of what is known to be the same. A feature that is not looked at her
 Backtrader's own code at each bar.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import backtrader as bt
 import numpy as np
+from backtrader.dataseries import DataSeries
 from backtrader.feed import AbstractDataBase
 from backtrader.linebuffer import LineBuffer
 
+from research.engine.broker import FastBroker
 from research.engine.lines import can_all_follow, first_line, lines_of
-from research.feed import ArrowFeed
+from research.feed import ArrowFeed, Floats
 
 _IND = bt.LineIterator.IndType
 _OBS = bt.LineIterator.ObsType
@@ -78,12 +81,23 @@ def _of_feed(data: AbstractDataBase) -> Iterator[str]:
 
 def _of_stamps(datas: Sequence[AbstractDataBase]) -> Iterator[str]:
     for data in datas:
-        stamps = np.frombuffer(data.lines.datetime.array[: data.buflen()] or b"", dtype=np.float64)
+        stamps = np.frombuffer(data.lines.datetime.array or b"", dtype=np.float64)[: data.buflen()]
+        if _ascend(stamps):
+            continue
         name = data._name or type(data).__name__
         if not np.isfinite(stamps).all():
             yield f"The feed {name} has a bar without a time."
         elif not (np.diff(stamps) > 0.0).all():
             yield f"The feed {name} has two bars of one time, or bars out of order."
+
+
+def _ascend(stamps: Floats) -> bool:
+    """Whether times are finite and each is later than the one before, in which case those in between are finite too."""
+    count = len(stamps)
+    if not count:
+        return True
+    ends = math.isfinite(stamps[0]) and math.isfinite(stamps[-1])
+    return ends and np.count_nonzero(stamps[1:] > stamps[:-1]) == count - 1
 
 
 def _of_strategy(strategy: bt.Strategy, datas: Sequence[AbstractDataBase]) -> Iterator[str]:
@@ -112,6 +126,15 @@ def _of_indicators(strategy: bt.Strategy, datas: Sequence[AbstractDataBase]) -> 
         if clock is not None and id(clock) in made and id(clock) not in seen:
             yield f"The indicator {type(indicator).__name__} follows one that is computed after it."
         seen.update(id(line) for line in lines_of(indicator))
+
+
+def tells_writers_plainly(strategy: bt.Strategy) -> bool:
+    """Whether asking a strategy and its feeds what a writer is to write of them would run nobody's code."""
+    kind, name = type(strategy), "getwriterinfo"
+    plain = kind.getwriterinfo is bt.Strategy.getwriterinfo and name not in vars(strategy) and not strategy.analyzers
+    values = type(strategy.broker).getvalue is FastBroker.getvalue
+    feeds = all(type(data).getwriterinfo is DataSeries.getwriterinfo for data in strategy.datas)
+    return plain and values and feeds
 
 
 def _overridden(cls: type, base: type, names: Sequence[str]) -> str | None:

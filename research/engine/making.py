@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import count
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 import backtrader as bt
+from backtrader.feed import AbstractDataBase
 from backtrader.indicator import MetaIndicator
 from backtrader.linebuffer import LineActions, LineBuffer, MetaLineActions
 from backtrader.lineiterator import IndicatorBase, MetaLineIterator, ObserverBase
 from backtrader.lineroot import LineMultiple, LineRoot, LineSingle, MetaLineRoot
 from backtrader.lineseries import Lines, LineSeries, LineSeriesMaker, LineSeriesStub
-from backtrader.metabase import ItemCollection, MetaBase
+from backtrader.metabase import AutoInfoClass, ItemCollection, MetaBase
 from backtrader.strategy import MetaStrategy
 from backtrader.utils import AutoDictList, DotDict
+
+from research.engine.native import compiled
 
 
 class _UnknownError(KeyError):
@@ -35,7 +38,7 @@ class _UnknownError(KeyError):
 
 
 Made = tuple[Callable[..., bt.Strategy], Any, Any]  # what makes a strategy, and its arguments
-Maker = Callable[[Sequence[Any], dict[str, Any], FrameType | None], Any]
+Maker = Callable[[Sequence[Any], dict[str, Any], FrameType | None, ModuleType | None], Any]
 
 _STEPS: Final = ("doprenew", "donew", "dopreinit", "doinit", "dopostinit")
 _OWN_NAMES: Final = frozenset(
@@ -46,13 +49,14 @@ _OF_LINES: Final = frozenset({"__init__", "__new__", "__getitem__", "__len__", "
 _new: Final[Callable[[Any], Any]] = object.__new__
 
 
-def make_strategy(cls: type[bt.Strategy], *args: object, **kwargs: object) -> bt.Strategy:
+def make_strategy(cls: type[bt.Strategy], /, *args: object, **kwargs: object) -> bt.Strategy:
     """What `cls(*args, **kwargs)` makes."""
-    with _making():
+    native = compiled()
+    with _making(native):
         kind: type = cls
         if issubclass(kind, bt.Strategy) and _maker(kind) is not None:
             with suppress(_UnknownError):
-                return _strategy(cls, args, kwargs, sys._getframe(1))
+                return _strategy(cls, args, kwargs, sys._getframe(1), native)
         made: bt.Strategy = cls(*args, **kwargs)
     return made
 
@@ -65,15 +69,37 @@ def quickly(strategies: Iterable[Made]) -> list[Made]:
     ]
 
 
+def make_feed(cls: type[AbstractDataBase], **kwargs: object) -> AbstractDataBase:
+    """What `cls(**kwargs)` makes: a feed."""
+    kind: Any = cls
+    made: AbstractDataBase
+    if not _is_plain_feed(kind):
+        made = cls(**kwargs)
+        return made
+    made = _container(kind, _shape(kind), kwargs, sys._getframe(1), compiled())
+    made, args, kwargs = kind.dopreinit(made, **kwargs)
+    made.__init__(*args, **kwargs)
+    made, _, _ = kind.dopostinit(made, *args, **kwargs)
+    return made
+
+
 class _Maker(dict[Any, Any]):
-    """What stands in the place of Backtrader's caches."""
+    """What stands in the place of Backtrader's caches.
+
+    Args:
+        native: the compiled module; None for what is here.
+    """
+
+    def __init__(self, native: ModuleType | None) -> None:
+        super().__init__()
+        self._native = native
 
     def __getitem__(self, key: tuple[type, tuple[Any, ...], tuple[tuple[str, Any], ...]]) -> object:
         cls, args, kwargs = key
         maker = _maker(cls)
         if maker is None:
             raise _UnknownError(cls)
-        return maker(args, dict(kwargs), sys._getframe(2))
+        return maker(args, dict(kwargs), sys._getframe(2), self._native)
 
     def setdefault(self, key: object, made: object = None, /) -> object:
         """What Backtrader has made itself."""
@@ -81,13 +107,13 @@ class _Maker(dict[Any, Any]):
 
 
 @contextmanager
-def _making() -> Iterator[None]:
+def _making(native: ModuleType | None) -> Iterator[None]:
     """Let Backtrader ask here before it makes an indicator; where it keeps a cache of its own, it goes on with that."""
     if MetaIndicator._icacheuse or MetaLineActions._acacheuse:
         yield
         return
     before = MetaIndicator._icache, MetaLineActions._acache
-    MetaIndicator._icache = MetaLineActions._acache = _Maker()
+    MetaIndicator._icache = MetaLineActions._acache = _Maker(native)
     MetaIndicator._icacheuse = MetaLineActions._acacheuse = True
     try:
         yield
@@ -102,13 +128,7 @@ def _making() -> Iterator[None]:
 @lru_cache(maxsize=1024)
 def _maker(cls: type) -> Maker | None:
     """How objects of a class are made; None where only Backtrader knows."""
-    plain = (
-        all(getattr(cls, name) is getattr(object, name) for name in _OF_OBJECTS)
-        and not (getattr(cls, "packages", True) or getattr(cls, "frompackages", True))
-        and not any(step in vars(base) for base in cls.__mro__ for step in _STEPS)
-        and not _has_setters(cls)
-    )
-    if not plain:
+    if not _is_made_plainly(cls):
         return None
     if issubclass(cls, LineActions):
         return partial(_operation, cls) if _takes(cls, MetaLineActions, MetaLineRoot) else None
@@ -119,6 +139,25 @@ def _maker(cls: type) -> Maker | None:
     if issubclass(cls, bt.Indicator):
         return partial(_indicator, cls) if _takes(cls, MetaLineIterator, MetaLineIterator) else None
     return None
+
+
+@lru_cache(maxsize=64)
+def _is_plain_feed(cls: Any) -> bool:  # noqa: ANN401
+    """Whether feeds of a class are made as Backtrader makes all of them, whatever comes before and after `__init__`."""
+    kind: Any = type(cls)
+    steps = kind.doprenew is MetaBase.doprenew and kind.doinit is MetaBase.doinit
+    plain = kind.donew is type(AbstractDataBase).donew and _is_made_plainly(cls)
+    return steps and plain and _is_plain_container(cls)
+
+
+def _is_made_plainly(cls: Any) -> bool:  # noqa: ANN401
+    """Whether nothing of a class looks at how its objects are made."""
+    return (
+        all(getattr(cls, name) is getattr(object, name) for name in _OF_OBJECTS)
+        and not (getattr(cls, "packages", True) or getattr(cls, "frompackages", True))
+        and not any(step in vars(base) for base in cls.__mro__ for step in _STEPS)
+        and not _has_setters(cls)
+    )
 
 
 def _takes(cls: type, init: type, new: type) -> bool:
@@ -157,20 +196,35 @@ class _Shape:
 
     def __init__(self, cls: type, parts: tuple[Any, ...]) -> None:
         self.params, self.lines, self.plotinfo, self.plotlines = parts
-        self.defaults = tuple(self.params._getitems())
-        self.plot_defaults = tuple(self.plotinfo._getitems())
-        self.count = len(self.lines._getlines())
-        self.extra = self.lines._getlinesextra()
-        nested = self.plotlines._getrecurse()
-        self.of_lines = (
-            tuple((name, getattr(self.plotlines, name)) for name in self.plotlines._getkeys()) if nested else ()
+        self.defaults = dict(self.params._getitems())
+        self.plot_defaults = dict(self.plotinfo._getitems())
+        count = len(self.lines._getlines()) + self.lines._getlinesextra()
+        self.names = tuple((f"line_{number}", f"line{number}") for number in range(count))
+        self.of_lines = tuple(
+            (name, None if _is_flat(kind) else type.__call__, kind)
+            for name in (self.plotlines._getkeys() if self.plotlines._getrecurse() else ())
+            for kind in (getattr(self.plotlines, name),)
         )
+        self.parts = (
+            self.plotinfo, self.plot_defaults, self.params, self.defaults, self.lines, self.plotlines, self.of_lines,
+            self.names,
+        )  # fmt: skip
         self.is_child = issubclass(cls, (IndicatorBase, ObserverBase))
 
 
 @lru_cache(maxsize=1024)
 def _shape_of(cls: type, *parts: Any) -> _Shape:  # noqa: ANN401
     return _Shape(cls, parts)
+
+
+@lru_cache(maxsize=1024)
+def _defaults(params: Any) -> dict[str, Any]:  # noqa: ANN401
+    return dict(params._getitems())
+
+
+def _is_flat(kind: Any) -> bool:  # noqa: ANN401
+    """Whether making an object of a class of parameters makes no others inside it."""
+    return kind.__new__ is AutoInfoClass.__new__ and kind.__init__ is object.__init__ and not kind._getrecurse()
 
 
 def _shape(cls: Any) -> _Shape:  # noqa: ANN401
@@ -187,11 +241,12 @@ def _filled(cls: type, values: dict[str, Any]) -> Any:  # noqa: ANN401
     return made
 
 
-def _taken(defaults: Sequence[tuple[str, Any]], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _taken(defaults: dict[str, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Parameters: those that were given, which are taken out, and the defaults of the others."""
-    if kwargs:
-        return {name: kwargs.pop(name, default) for name, default in defaults}
-    return dict(defaults)
+    values = defaults.copy()
+    for name in [name for name in kwargs if name in values]:
+        values[name] = kwargs.pop(name)
+    return values
 
 
 def _owner(kind: type, skip: object, frame: FrameType | None) -> Any:  # noqa: ANN401
@@ -223,34 +278,42 @@ def _lines(cls: type, made: list[LineBuffer]) -> Lines:
     return lines
 
 
-def _container(cls: Any, shape: _Shape, kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _container(
+    cls: Any,  # noqa: ANN401
+    shape: _Shape,
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
+) -> Any:  # noqa: ANN401
     """An object with lines, up to where its metaclass looks at its data."""
+    owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
+    if native is not None:
+        return native.container(cls, shape.parts, kwargs, owner)
     plotinfo = _filled(shape.plotinfo, _taken(shape.plot_defaults, kwargs))
     params = _filled(shape.params, _taken(shape.defaults, kwargs))
     made: Any = _new(cls)
     own = made.__dict__
     own["params"] = own["p"] = params
-    own["_owner"] = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
+    own["_owner"] = owner
     own["plotinfo"] = plotinfo
-    buffers = [_buffer(made) for _ in range(shape.count + shape.extra)]
+    buffers = [_buffer(made) for _ in shape.names]
     own["lines"] = own["l"] = _lines(shape.lines, buffers)
-    own["plotlines"] = _filled(shape.plotlines, {name: one() for name, one in shape.of_lines})
+    own["plotlines"] = _filled(shape.plotlines, {name: (make or _new)(kind) for name, make, kind in shape.of_lines})
     if buffers:
         own["line"] = buffers[0]
-    for number, line in enumerate(buffers):
-        own[f"line_{number}"] = line
-        own[f"line{number}"] = line
+    for line, (name, other) in zip(buffers, shape.names, strict=True):
+        own[name] = own[other] = line
     return made
 
 
 # ---------------------------------------------------------------- indicators and strategies
 
 
-def _stub(line: LineBuffer) -> LineSeries:
+def _stub(line: LineBuffer, native: ModuleType | None) -> LineSeries:
     """What `LineSeriesStub(line)` makes."""
     cls: Any = LineSeriesStub
     shape = _shape(cls)
-    made = _container(cls, shape, {}, None)
+    made = _container(cls, shape, {}, None, native)
     own = made.__dict__
     own["lines"] = _lines(shape.lines, [line])
     own["owner"] = own["_owner"] = line._owner
@@ -259,13 +322,15 @@ def _stub(line: LineBuffer) -> LineSeries:
     return made
 
 
-def _series(thing: LineRoot) -> LineSeries:
+def _series(thing: LineRoot, native: ModuleType | None) -> LineSeries:
     if isinstance(thing, LineSeries):
         return thing
-    return _stub(thing) if isinstance(thing, LineBuffer) else LineSeriesMaker(thing)
+    return _stub(thing, native) if isinstance(thing, LineBuffer) else LineSeriesMaker(thing)
 
 
-def _datas(args: Sequence[Any], minimum: int) -> tuple[list[LineSeries], Sequence[Any]]:
+def _datas(
+    args: Sequence[Any], minimum: int, native: ModuleType | None
+) -> tuple[list[LineSeries], Sequence[Any]]:  # fmt: skip
     """The data among the arguments, and what is left of them.
 
     Raises:
@@ -280,7 +345,7 @@ def _datas(args: Sequence[Any], minimum: int) -> tuple[list[LineSeries], Sequenc
         kind: type = type(arg)
         if not _names_plainly(kind):
             raise _UnknownError
-        datas.append(_series(arg))
+        datas.append(_series(arg, native))
         minimum = max(0, minimum - 1)
     return datas, ()
 
@@ -333,20 +398,32 @@ def _register(made: Any) -> None:  # noqa: ANN401
         made._owner.addindicator(made)
 
 
-def _indicator(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _indicator(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
+) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
-    datas, args = _datas(args, minimum)
-    _obj = _container(cls, shape, kwargs, frame)
+    datas, args = _datas(args, minimum, native)
+    _obj = _container(cls, shape, kwargs, frame, native)
     _know(_obj, datas, minimum, is_child=shape.is_child)
     _obj.__init__(*args, **kwargs)
     _register(_obj)
     return _obj
 
 
-def _strategy(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
+def _strategy(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
+) -> Any:  # noqa: ANN401
     shape, minimum = _shape(cls), cls._mindatas
-    datas, args = _datas(args, minimum)
-    _obj = _container(cls, shape, kwargs, frame)
+    datas, args = _datas(args, minimum, native)
+    _obj = _container(cls, shape, kwargs, frame, native)
     _know(_obj, datas, minimum, is_child=False)
     _obj.env = _obj.cerebro = _owner(bt.Cerebro, None, frame)
     _obj._id = _obj.cerebro._next_stid()
@@ -368,8 +445,14 @@ def _strategy(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: Fram
 # ---------------------------------------------------------------- operations on lines
 
 
-def _operation(cls: Any, args: Sequence[Any], kwargs: dict[str, Any], frame: FrameType | None) -> Any:  # noqa: ANN401
-    params = _filled(cls.params, _taken(tuple(cls.params._getitems()), kwargs))
+def _operation(
+    cls: Any,  # noqa: ANN401
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    frame: FrameType | None,
+    native: ModuleType | None,
+) -> Any:  # noqa: ANN401
+    params = _filled(cls.params, _taken(_defaults(cls.params), kwargs))
     _obj = _new(cls)
     owner = _owner(cls._OwnerCls or LineMultiple, kwargs.pop("_ownerskip", None), frame)
     followed = [arg for arg in args if isinstance(arg, LineRoot)]

@@ -8,7 +8,7 @@ put into one another; NaN elsewhere count as in Backtrader.
 
 from strategies.indicators.averages import dema, ema, hma, sma, tema, wilder, wma
 from strategies.indicators.columns import shifted
-from strategies.indicators.crossings import crossover
+from strategies.indicators.crossings import Crossings, crossings, crossover
 from strategies.indicators.deviations import Bands, bollinger, mean_deviation, stddev, zscore
 from strategies.indicators.directional import DirectionalStrength, directional_strength
 from strategies.indicators.extremes import highest, lowest
@@ -18,11 +18,13 @@ from strategies.indicators.ranges import atr, true_range
 __all__ = [
     "MACD",
     "Bands",
+    "Crossings",
     "DirectionalStrength",
     "Stochastic",
     "atr",
     "bollinger",
     "cci",
+    "crossings",
     "crossover",
     "dema",
     "directional_strength",

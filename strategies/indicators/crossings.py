@@ -3,10 +3,35 @@
 Belongs here: crossings. Does not belong here: the lines.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from strategies.indicators.columns import Floats, check_lengths, read_only
+
+Bools = npt.NDArray[np.bool_]
+
+
+class Crossings(NamedTuple):
+    """Where a line crosses another, one truth value a bar."""
+
+    above: Bools
+    below: Bools
+
+
+def crossings(first: Floats, second: Floats | float) -> Crossings:
+    """Where `first` has crossed above `second` and where below: the signs of `crossover`, as decisions.
+
+    Args:
+        first: the line that crosses.
+        second: the line, or the level, that is crossed.
+
+    Raises:
+        StrategyError: the lines differ in length.
+    """
+    return _found(first, second)[1]
 
 
 def crossover(first: Floats, second: Floats | float) -> Floats:
@@ -22,19 +47,24 @@ def crossover(first: Floats, second: Floats | float) -> Floats:
     Raises:
         StrategyError: the lines differ in length.
     """
-    one = read_only(first)
-    other = read_only(second) if isinstance(second, np.ndarray) else read_only(np.full(len(one), second))
-    check_lengths(one, other)
-    result = np.empty(len(one))
-    begin = _fill_crossings(one, other, result)
-    if begin >= 0:
-        _fill_touching(one, other, begin, result)
+    begin, (above, below) = _found(first, second)
+    result = above.astype(np.float64)
+    result -= below
+    result[: begin + 1] = np.nan
     return result
 
 
+def _found(first: Floats, second: Floats | float) -> tuple[int, Crossings]:
+    """The index of the first bar that both lines have, and the crossings."""
+    one = read_only(first)
+    other = read_only(second) if isinstance(second, np.ndarray) else read_only(np.full(len(one), second))
+    check_lengths(one, other)
+    found = Crossings(np.empty(len(one), np.bool_), np.empty(len(one), np.bool_))
+    return _fill_crossings(one, other, *found), found
+
+
 @njit(cache=True)
-def _fill_crossings(first: Floats, second: Floats, out: Floats) -> int:
-    """Crossings of lines that differ at every bar; -1, or the index of their first bar where they do not."""
+def _fill_crossings(first: Floats, second: Floats, above: Bools, below: Bools) -> int:
     count = len(first)
     begin = other = 0
     while begin < count and np.isnan(first[begin]):
@@ -42,28 +72,22 @@ def _fill_crossings(first: Floats, second: Floats, out: Floats) -> int:
     while other < count and np.isnan(second[other]):
         other += 1
     begin = max(begin, other)
-    out[: begin + 1] = np.nan
+    above[: begin + 1] = False
+    below[: begin + 1] = False
     # slices, because indices that cannot be negative let several bars go at once
-    one, two, crossing = first[begin:], second[begin:], out[begin:]
+    one, two, rises, falls = first[begin:], second[begin:], above[begin:], below[begin:]
     equal = 0
     for at in range(1, len(one)):
-        before, now = one[at - 1] - two[at - 1], one[at] - two[at]
-        rises = (before < 0.0) & (one[at] > two[at])
-        falls = (before > 0.0) & (one[at] < two[at])
-        crossing[at] = np.float64(rises) - np.float64(falls)
-        equal |= (before == 0.0) | (now == 0.0)
-    return begin if equal else -1
-
-
-@njit(cache=True)
-def _fill_touching(first: Floats, second: Floats, begin: int, out: Floats) -> None:
-    side = first[begin] - second[begin]  # the last difference that was not zero
-    for at in range(begin + 1, len(first)):
-        out[at] = 0.0
-        if side < 0.0 and first[at] > second[at]:
-            out[at] = 1.0
-        elif side > 0.0 and first[at] < second[at]:
-            out[at] = -1.0
-        difference = first[at] - second[at]
-        if difference != 0.0:
-            side = difference
+        before = one[at - 1] - two[at - 1]
+        rises[at] = (before < 0.0) & (one[at] > two[at])
+        falls[at] = (before > 0.0) & (one[at] < two[at])
+        equal |= before == 0.0
+    if equal:
+        side = 0.0  # the last difference that was not zero
+        for at in range(1, len(one)):
+            if one[at - 1] - two[at - 1] == 0.0:
+                if at > 1 and one[at - 2] - two[at - 2] != 0.0:
+                    side = one[at - 2] - two[at - 2]
+                rises[at] = (side < 0.0) & (one[at] > two[at])
+                falls[at] = (side > 0.0) & (one[at] < two[at])
+    return begin

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import backtest_memory
 import bookkeeping
+import cold_start
 import engine
 import gateway
 import minute_bars
@@ -78,7 +79,7 @@ def _processor() -> str:
 
 def _targets() -> None:
     sys.stdout.write("the rest: smaller is better; a ratio below 1.0 meets its target\n\n")
-    for part in (engine, sample_run, bookkeeping, minute_bars, studies, tracking, gateway):
+    for part in (engine, sample_run, bookkeeping, minute_bars, studies, cold_start, tracking, gateway):
         for name, measured, target in part.measure():
             value = statistics.median(measured)
             sys.stdout.write(

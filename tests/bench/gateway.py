@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,8 @@ import backtrader as bt
 import numpy as np
 import pyarrow as pa
 
-from broker.ib.messages import BarUpdate, Contract
+from broker.emergency import stop_everything
+from broker.ib.messages import BarUpdate, Contract, OrderTicket
 from broker.ib.requests import HistoryRequest, SubscriptionRequest
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
@@ -54,6 +56,9 @@ def measure() -> Iterator[tuple[str, list[float], float]]:
                 [statistics.quantiles(trips, n=100)[98]],
                 50.0,
             )
+            for count in (1, 50):
+                name = f"emergency stop: seconds for {count} positions and {count} orders"
+                yield name, [_emergency(desk, count)], 2.0 if count == 1 else 15.0
             yield "history over TCP, seconds for 100,000 bars", _history(desk), 10.0
             lags, grown = _streams(desk)
             quarter = len(lags) // 4
@@ -169,6 +174,29 @@ def _play(desk: Desk, store: Store, trips: list[float]) -> None:
             time.sleep(0.002)
         time.sleep(0.1)  # the client library holds more than 45 messages a second back
     store.end()
+
+
+def _emergency(desk: Desk, count: int) -> float:
+    """Seconds from connecting until the broker has proved the account flat."""
+    with _session(desk) as trader:
+        trader.open()
+        for number in range(count):
+            contract = trader.contract_details(Contract(f"S{number:03d}"))[0].contract
+            for kind, quantity, limit in (("MKT", 10, None), ("LMT", 1, Decimal(1))):
+                order_id = trader.next_order_id()
+                trader.place_order(
+                    contract, OrderTicket(order_id, "BUY", Decimal(quantity), kind, trader.account, limit_price=limit)
+                )
+        held = trader.synchronize()
+        if (len(held.positions), len(held.open_orders)) != (count, count):
+            raise RuntimeError(f"{len(held.positions)} positions and {len(held.open_orders)} orders, not {count} each")
+        began = time.perf_counter()
+        with Session(SessionSettings(port=desk.port, client_id=2, reset=None)) as session:
+            report = stop_everything(session, session.open(), reference=f"bench-{count}")
+            seconds = time.perf_counter() - began
+        if not report.flat:
+            raise RuntimeError(f"not flat: {report}")
+        return seconds
 
 
 def _history(desk: Desk) -> list[float]:

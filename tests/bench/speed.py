@@ -76,7 +76,9 @@ def _kernel(of: Work, rounds: int) -> list[float]:
     Kernel.prepare(run).run(run.params)
     ratios = []
     for _ in range(rounds):
+        gc.collect()
         slow, _ = _timed(lambda: run_vanilla(of))
+        gc.collect()  # what Backtrader left is not the kernel's to sweep up
         kernels = [Kernel.prepare(run) for _ in range(_REPEATS)]
         quick = [_timed(lambda kernel=kernel: kernel.run(run.params))[0] for kernel in kernels]
         ratios.append(slow / statistics.median(quick))
@@ -94,11 +96,13 @@ def _sweep(of: Work, rounds: int) -> list[float]:
     _study(base, trials[:1])  # compiled code is loaded once a process, as in `_kernel`
     ratios = []
     for _ in range(rounds):
+        gc.collect()
         slow, _ = _timed(
             lambda: [run_vanilla(of, stdstats=False, short=one["sma_short"], long=one["sma_long"]) for one in points]
         )
-        quick, _ = _timed(lambda: _study(base, trials))
-        ratios.append(slow / quick)
+        gc.collect()
+        quick = [_timed(lambda: _study(base, trials))[0] for _ in range(_REPEATS)]
+        ratios.append(slow / statistics.median(quick))
     return ratios
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.deployment.trading import COMPONENT
 from broker.ib.session import Session
 from broker.ib.settings import SessionSettings
 from tests.e2e.conftest import clean_environment
@@ -93,7 +94,7 @@ class Desk:
     def trader(self):
         """The process that trades, by its latest heartbeat."""
         with self.ledger() as ledger:
-            return ledger.last_heartbeat("quick")
+            return ledger.last_heartbeat("quick", COMPONENT)
 
     def play_until_live(self, after):
         """Step the market until a run that began after a moment has live data."""
@@ -171,7 +172,7 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     desk.play_until_live(datetime.now(UTC))
     desk.play_until_fills(2)
     page = desk.page()
-    assert (page["health"], page["wanted"], page["traded by"].startswith("process")) == ("ok", "on", True)
+    assert (page["health"], page["wanted"], page["holder"].startswith("process")) == ("ok", "on", True)
 
     # its worker is killed: another one goes on, and nothing is lost or sent twice
     killed = datetime.now(UTC)
@@ -216,8 +217,18 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     assert desk.page()["wanted"].startswith("off")
     report = desk.run("live", "report", "quick")
     assert (report.returncode, "quick, session 2024-01-08:" in report.stdout) == (0, True), report.stderr
+    assert "slippage" in report.stdout
     assert "run 1 begins" in report.stdout
     assert "run 2 begins" in report.stdout
+
+    # the session beside its backtest, over both runs and the time between them
+    parity = desk.run("live", "parity", "quick")
+    assert "quick, session 2024-01-08: live " in parity.stdout, parity.stderr
+    assert "AAPL: the warehouse does not hold 2024-01-08 yet." in parity.stdout
+    assert (desk.project / "results" / "parity" / "quick" / "2024-01-08" / "parity.png").exists()
+    told = json.loads(desk.run("live", "parity", "quick", "--session", "2024-01-08", "--json").stdout)
+    assert {trade["symbol"] for trade in told["trades"]} == {"AAPL"}
+    assert parity.returncode == (0 if all(check["passed"] for check in told["checks"]) else 1)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +236,7 @@ def test_a_deployment_lives_through_its_operators_day(desk):
     [
         (("start", "nothing"), "barloom: experiment: 'nothing' has no file experiments/nothing.yaml."),
         (("halt", "nothing"), "barloom: deployment: 'nothing' is not one of"),
+        (("parity", "nothing"), "barloom: session: nothing has traded none."),
         (("start", "quick", "--mode", "live"), "barloom: mode: live is asked for, but IB_TRADING_MODE is paper."),
     ],
 )

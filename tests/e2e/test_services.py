@@ -97,7 +97,7 @@ def test_a_session_is_traded_through_the_services_with_its_ledger_in_postgresql(
     beat = "select status from ledger.heartbeats where deployment = 'quick' and component = 'trader'"
     _until("the session", lambda: services.rows(beat).startswith("READY"))
     status = json.loads(services.barloom("live", "status", "--json").stdout)[0]
-    assert (status["health"], status["account"]) == ("ok", "DU1234567, paper")
+    assert (status["health"], status["account"], status["mode"]) == ("ok", "DU1234567", "paper")
 
     assert services.barloom("live", "stop", "quick").returncode == 0
 

@@ -33,7 +33,7 @@ LIVE_SCHEMAS: Mapping[str, pa.Schema] = {
         "live_intents": {
             **_WHOSE, "ts": _MOMENT, "order_ref": _TEXT, "parent_ref": _TEXT, "symbol": _TEXT, "con_id": _WHOLE,
             "side": _TEXT, "quantity": _FLOAT, "order_type": _TEXT, "limit_price": _FLOAT, "stop_price": _FLOAT,
-            "tif": _TEXT, "bar_ts": _MOMENT, "reason": _TEXT,
+            "tif": _TEXT, "bar_ts": _MOMENT, "reason": _TEXT, "decision_price": _FLOAT,
         },
         "live_orders": {
             **_WHOSE, "order_ref": _TEXT, "intended": _MOMENT, "symbol": _TEXT, "side": _TEXT, "quantity": _FLOAT,

@@ -86,6 +86,17 @@ class AccountLock:
         """Whether this lock still holds the account: a server that was restarted has forgotten it."""
         return self._lock.is_held()
 
+    def keep(self) -> bool:
+        """Whether the account is still ours; where the server forgot it, it is taken again if nobody else has.
+
+        Raises:
+            LedgerError: that cannot be found out.
+        """
+        if self._lock.is_held():
+            return True
+        self._lock.release()
+        return self._lock.acquire()
+
     def is_free(self) -> bool:
         """Whether nobody holds the account; nothing is taken.
 

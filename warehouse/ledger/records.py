@@ -71,7 +71,10 @@ class SessionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An order that was decided. `order_type` is the broker's name, `parent_ref` the reference of a bracket's entry."""
+    """An order that was decided. `order_type` is the broker's name, `parent_ref` the reference of a bracket's entry.
+
+    `decision_price` is the symbol's close at `bar_ts`, which the strategy saw when it decided; None where it saw none.
+    """
 
     kind: ClassVar[str] = "intent"
     ts: datetime
@@ -88,6 +91,7 @@ class Intent:
     parent_ref: str = ""
     reason: str = ""
     document: Document | None = None
+    decision_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,37 @@ class RiskMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitMeasured:
+    """One limit and what is used of it, with the fields of `risk.headroom.Headroom`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    limit: str
+    most: float
+    used: float
+    symbol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingValued:
+    """Signed shares of a symbol at its last price; NaN where there is none."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    symbol: str
+    quantity: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class RiskMeasured:
+    """How far an account is from its limits, and what it holds, as a run measured it."""
+
+    kind: ClassVar[str] = "risk_measured"
+    ts: datetime
+    limits: tuple[LimitMeasured, ...]
+    holdings: tuple[HoldingValued, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What an operator wants of a deployment, whether it runs now or later.
 
@@ -287,10 +322,54 @@ class StrategyState:
     variables: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldAtBegin:
+    """What was held of one symbol of a deployment: signed shares, 0 among them, at an average cost."""
+
+    symbol: str
+    con_id: int
+    quantity: Decimal
+    average_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingAtBegin:
+    """An order of ours that worked, with what is not filled of it; `reduces_only` marks protective orders."""
+
+    order_ref: str
+    symbol: str
+    side: Literal["BUY", "SELL"]
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reduces_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TradingBegan:
+    """Where a run stood when its data became live, just before its strategy could trade: what a replay begins with.
+
+    `variables` is what the strategy was given back of an earlier run. Money is None where the account had not told it.
+    """
+
+    kind: ClassVar[str] = "trading_begin"
+    __pydantic_config__: ClassVar[ConfigDict] = _FLOATS
+    ts: datetime
+    run_id: str
+    attempt: int
+    cash: Decimal | None
+    equity: Decimal | None
+    held: tuple[HeldAtBegin, ...]
+    working: tuple[WorkingAtBegin, ...]
+    risk: RiskMemory
+    variables: dict[str, Any]
+
+
 Record = (
     DeploymentSwitched | SessionStarted | SessionEnded | OrderChanged | Filled | CommissionTold | PositionStated
     | BookChanged | CashStated | EquitySnapshot | RiskDecided | RiskMemory | Command | CommandAnswered | AlarmRaised
-    | StrategyState
+    | StrategyState | TradingBegan | RiskMeasured
 )  # fmt: skip
 """What `Ledger.append` takes; an `Intent` has a door of its own."""
 

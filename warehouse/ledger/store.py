@@ -23,6 +23,7 @@ from warehouse.errors import InvalidRequestError
 from warehouse.ledger.database import WRITES, Place, make_engine, told
 from warehouse.ledger.encoding import check_scope, event_row, read_record, record_of_row, table_row
 from warehouse.ledger.records import (
+    AlarmRaised,
     CashStated,
     Command,
     CurrentState,
@@ -46,6 +47,7 @@ from warehouse.ledger.references import LONGEST_REFERENCE, check_deployment
 from warehouse.ledger.schema import prepare
 from warehouse.ledger.tables import (
     BY_KIND,
+    alarms,
     answers,
     cash,
     commands,
@@ -139,6 +141,23 @@ class Ledger:
                     f"order_ref: {intent.order_ref!r} is not 1 to {LONGEST_REFERENCE} characters."
                 )
         return self._append(scope, decided, f"the intent {', '.join(intent.order_ref for intent in decided)}")
+
+    def raise_once(self, scope: Scope, alarm: AlarmRaised) -> bool:
+        """Append an alarm, unless the session has one of the same code and text; whether it is new.
+
+        Raises:
+            LedgerError: nothing is known to be written.
+        """
+        check_scope(scope)
+        row = event_row(scope, alarm)
+        with self._writing(f"the alarm {alarm.code}") as connection:
+            if self.place.file is None:  # SQLite has one writer anyhow
+                connection.execute(text("LOCK TABLE alarms IN SHARE ROW EXCLUSIVE MODE"))
+            if any((told.code, told.text) == (alarm.code, alarm.text) for told in _alarms(connection, scope)):
+                return False
+            number = connection.execute(insert(events).values(row).returning(events.c.id)).scalar_one()
+            _repeat(connection, number, scope, alarm)
+        return True
 
     def beat(self, deployment: str, heartbeat: Heartbeat) -> None:
         """Keep a sign of life in place of the part's last one.
@@ -249,6 +268,11 @@ class Ledger:
             rows = _rows(connection, waiting.order_by(commands.c.event_id))
         return tuple((row["event_id"], record_of_row("command", row)) for row in rows)
 
+    def alarms(self, deployment: str, session: date | None) -> tuple[AlarmRaised, ...]:
+        """The alarms of a deployment in one session, or outside of any, oldest first."""
+        with self._reading("alarms") as connection:
+            return _alarms(connection, Scope(deployment, "", session))
+
     def last_heartbeat(self, deployment: str, component: str | None = None) -> Heartbeat | None:
         """The last sign of life of a part, or of any part."""
         wanted = select(heartbeats).where(heartbeats.c.deployment == deployment)
@@ -271,6 +295,23 @@ class Ledger:
         wanted = select(events).where(events.c.deployment == deployment, events.c.id > after)
         with self._reading("events") as connection:
             return tuple(_recorded(connection, wanted))
+
+    def first(self, deployment: str, kind: str, session: date | None = None) -> Recorded | None:
+        """The first record of a kind of a deployment, of one session or of all; None where there is none."""
+        return self._at_end(deployment, kind, session, newest=False)
+
+    def last(self, deployment: str, kind: str, session: date | None = None) -> Recorded | None:
+        """The last record of a kind of a deployment, of one session or of all; None where there is none."""
+        return self._at_end(deployment, kind, session, newest=True)
+
+    def _at_end(self, deployment: str, kind: str, session: date | None, *, newest: bool) -> Recorded | None:
+        wanted = select(events).where(events.c.deployment == deployment, events.c.kind == kind)
+        if session is not None:
+            wanted = wanted.where(events.c.session == session)
+        wanted = wanted.order_by(events.c.id.desc() if newest else events.c.id).limit(1)
+        with self._reading(f"{kind} records") as connection:
+            rows = _rows(connection, wanted)
+        return Recorded(rows[0]["id"], _scope(rows[0]), read_record(kind, rows[0]["payload"])) if rows else None
 
     # ---------------------------------------------------------------- transactions
 
@@ -420,6 +461,12 @@ def _fills(connection: Connection, account: str, session: date | None) -> tuple[
 def _positions(connection: Connection, account: str) -> tuple[PositionStated, ...]:
     rows = _rows(connection, _latest(positions, account, "source", "con_id"))
     return tuple(record_of_row("position", row) for row in rows)
+
+
+def _alarms(connection: Connection, scope: Scope) -> tuple[AlarmRaised, ...]:
+    same = alarms.c.session.is_(None) if scope.session is None else alarms.c.session == scope.session
+    mine = select(alarms).where(alarms.c.deployment == scope.deployment, same)
+    return tuple(record_of_row("alarm", row) for row in _rows(connection, mine.order_by(alarms.c.event_id)))
 
 
 def _cash(connection: Connection, account: str) -> tuple[CashStated, ...]:

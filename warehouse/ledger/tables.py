@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision of the migrations that gives these tables."""
 
 metadata = MetaData()
@@ -149,6 +149,7 @@ intents = _of_events(
     _column("tif", Text),
     _column("parent_ref", Text),
     _column("reason", Text),
+    _column("decision_price", DecimalText, null=True),
     UniqueConstraint("order_ref", name="intents_once"),
     Index("intents_by_account", "account", "event_id"),
 )
@@ -287,4 +288,4 @@ BY_KIND: dict[str, Table] = {
     "answer": answers,
     "alarm": alarms,
 }
-"""The table that repeats a kind of event; `book`, `risk_state` and `strategy_state` are read whole and have none."""
+"""The table that repeats a kind of event; `book`, `risk_state`, `strategy_state` and `trading_begin` have none."""

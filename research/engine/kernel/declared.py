@@ -5,19 +5,21 @@ come to (see `machine`).
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.market import Integers, Market
 from research.feed import SymbolBars
 from strategies.declaration import Bars, Signals, declare
 
 Flags = npt.NDArray[np.uint8]
 
+_BYTE: Final = np.dtype(np.uint8)
 _DISTANCES: Final = ((machine.STOP_AWAY, "stop"), (machine.TRAIL_AWAY, "trail"), (machine.PROFIT_AWAY, "take_profit"))
 _ABSENT: Final = {machine.STOP_AWAY: -np.inf, machine.TRAIL_AWAY: np.nan, machine.PROFIT_AWAY: -np.inf}
 
@@ -40,6 +42,7 @@ class Declared:
         self._distances: npt.NDArray[np.float64] | None = None
         self._tables = {shorts: _table(shorts) for shorts in (False, True)}
         self.code = np.zeros((len(all_bars), self._span), np.uint8)
+        self._rows = tuple(self.code)
         self.away: npt.NDArray[np.float64] | None = None
         self.first_ready = np.zeros(len(all_bars), np.int64)
         self.comes_to = self._tables[False]
@@ -51,13 +54,16 @@ class Declared:
             StrategyError: what is declared does not fit the bars.
         """
         signals = [declare(self._strategy, bars, p) for bars in self._bars]
-        ready = tuple(max(one.ready, 0) for one in signals)
-        for row, (one, at, first) in enumerate(zip(signals, self._at, ready, strict=True)):
+        ready = tuple([max(one.ready, 0) for one in signals])
+        leaves = False
+        for row, one in enumerate(signals):
+            at, first = self._at[row], ready[row]
+            always = machine.EXITS_FIRST if one.exits_first else 0
             bits = (_flags(one.long_entry), _flags(one.short_entry), _flags(one.long_exit), _flags(one.short_exit))
-            _pack(self.code[row], at, min(first, len(at)), *bits, machine.EXITS_FIRST if one.exits_first else 0)
+            _pack(self._rows[row], at, min(first, len(at)), *bits, always)
             self.first_ready[row] = at[first] if first < len(at) else machine.NEVER
-        has_exits = any(getattr(one, name) is not None for one in signals for _, name in _DISTANCES)
-        self.away = self._spread(signals) if has_exits else None
+            leaves |= one.stop is not None or one.trail is not None or one.take_profit is not None
+        self.away = self._spread(signals) if leaves else None
         self.comes_to = self._tables[bool(p.allow_short)]
         return ready
 
@@ -85,11 +91,12 @@ def _closed(bars: SymbolBars) -> Bars:
 
 def _flags(decisions: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Truth values as numbers, always of one type: what differs in type is compiled once more."""
-    flags = (decisions if decisions.flags.c_contiguous else np.ascontiguousarray(decisions)).view(np.uint8)
+    flags = (decisions if decisions.flags.c_contiguous else np.ascontiguousarray(decisions)).view(_BYTE)
     flags.setflags(write=False)
     return flags
 
 
+@cache
 def _table(shorts: bool) -> Integers:
     """What a set of bits comes to on each side: `BaseStrategy._follow`."""
     table = np.zeros((2 * machine.EXITS_FIRST, 3), np.int64)

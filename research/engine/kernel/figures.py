@@ -1,22 +1,21 @@
 """The figures of a compiled run, as `research.metrics` gives them.
 
-Belongs here: equity, daily returns and trades from the records of a run, and the figures a study searches for, each
-summed in the order in which the libraries sum. Does not belong here: what a figure means (see `research.metrics`).
+Belongs here: the figures a study searches for, from the sums over the records of a run. Does not belong here: the sums
+(see `research.compiled.measures`), what a figure means (see `research.metrics`).
 """
 
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from numba import njit
 
 from research.clock import Clock
-from research.engine.kernel import machine
+from research.compiled import machine, measures
 from research.engine.kernel.market import Integers, Market
 from research.errors import ResearchError
 from research.experiment import Experiment
@@ -25,10 +24,8 @@ from research.metric_catalog import METRICS, Unit
 from research.metrics import Scale, return_metrics
 
 Floats = npt.NDArray[np.float64]
-Records = machine.Records
 
 _FLAT: Final = 1e-12
-_NO_SHARES: Final = 1e-9
 _OF_BENCHMARK: Final = frozenset({"alpha", "beta", "correlation", "tracking_error", "information_ratio"})
 _OF_ACTIVITY: Final = frozenset({"exposure", "gross_exposure", "turnover"})
 _OF_TRADES: Final = frozenset(
@@ -126,12 +123,9 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
     Raises:
         ResearchError: a figure needs a benchmark, is no number or does not exist.
     """
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        raise ResearchError(f"metric: {unknown[0]!r} is not one that a run alone can tell.")
-    asked, span = set(names), session.prices.shape[1]
-    equity, gross = np.empty(span), np.empty(span if asked & _OF_ACTIVITY else 0)
-    _curve(session.cash, session.prices, fills, bookings, met, equity, gross)
+    asked, span = _known(tuple(names)), session.prices.shape[1]
+    equity, gross = np.zeros(span), np.zeros(span if asked & _OF_ACTIVITY else 0)
+    measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, gross)
     if since:
         tick = int(session.closes[since - 1]) + 1
         session = replace(
@@ -155,10 +149,18 @@ def figures_of(  # noqa: PLR0917 (the records of a run)
     return {name: found[name] for name in names}
 
 
+@lru_cache(maxsize=256)  # a study asks for the same in every trial
+def _known(names: tuple[str, ...]) -> frozenset[str]:
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ResearchError(f"metric: {unknown[0]!r} is not one that a run alone can tell.")
+    return frozenset(names)
+
+
 def closes_of(session: Session, fills: machine.Records, bookings: machine.Records, met: Integers) -> Floats:
     """Equity at the close of every session."""
-    equity = np.empty(session.prices.shape[1])
-    _curve(session.cash, session.prices, fills, bookings, met, equity, np.empty(0))
+    equity = np.zeros(session.prices.shape[1])
+    measures.equity_curve(session.cash, session.prices, fills, bookings, met, equity, np.zeros(0))
     closes: Floats = equity[session.closes]
     return closes
 
@@ -167,7 +169,7 @@ def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[s
     scale, rate = session.scale, session.scale.daily_rate
     levels = equity if len(session.closes) == len(equity) else equity[session.closes]  # daily bars are closes already
     returns = np.empty(len(levels))
-    (lowest, total, mean, deviation, spread, downside, best, worst, below, constant) = _returns(
+    (lowest, total, mean, deviation, spread, downside, best, worst, below, constant) = measures.daily_returns(
         levels, session.cash, rate, returns
     )
     count = len(levels)
@@ -175,7 +177,7 @@ def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[s
     found["total_return"] = float(levels[-1]) / session.cash - 1.0
     deepest = 0.0
     if asked & _OF_DEPTH:
-        found["max_drawdown"], deepest = _depths(levels, session.cash, returns)
+        found["max_drawdown"], deepest = measures.deepest_falls(levels, session.cash, returns)
     if lowest <= 0.0:  # returns are not defined
         return found
     yearly = total ** (1 / (count / scale.annualization)) - 1
@@ -189,54 +191,8 @@ def _return_figures(session: Session, equity: Floats, asked: Set[str]) -> dict[s
         if below:
             yearly_downside = math.sqrt(downside) * math.sqrt(scale.annualization)
             found["sortino_ratio"] = mean * scale.annualization / yearly_downside
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def _returns(levels: Floats, start: float, rate: float, returns: Floats) -> tuple[float, ...]:
-    """Daily returns, and sums over them; see `_return_figures` for their names."""
-    count = len(levels)
-    returns[0] = levels[0] / start - 1.0
-    for at in range(1, count):  # by itself, so that several days go at a time
-        returns[at] = levels[at] / levels[at - 1] - 1.0
-    lowest, best, worst = start, -np.inf, np.inf
-    total, adjusted_sum, plain_sum, squares, below = 1.0, 0.0, 0.0, 0.0, 0
-    for at in range(count):
-        one, level = returns[at], levels[at]
-        lowest = min(lowest, level)
-        best = max(best, one)
-        worst = min(worst, one)
-        total *= one + 1.0
-        adjusted = one - rate
-        adjusted_sum += adjusted
-        plain_sum += one
-        squares += adjusted * adjusted if adjusted < 0.0 else 0.0
-        below += one < rate
-    mean, plain_mean = adjusted_sum / count, plain_sum / count
-    deviation = spread = 0.0
-    varied = 0
-    for at in range(count):
-        away, plain = returns[at] - rate - mean, returns[at] - plain_mean
-        deviation += away * away
-        spread += plain * plain
-        varied |= returns[at] != returns[0]
-    return (
-        lowest, total, mean, np.sqrt(deviation / (count - 1)), np.sqrt(spread / (count - 1)), squares / count, best,
-        worst, below, varied == 0,
-    )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def _depths(levels: Floats, start: float, returns: Floats) -> tuple[float, float]:
-    """The deepest falls from a peak: of the equity, and of what one hundred grow to by the returns."""
-    peak, depth, total, growth_peak, deepest = start, 0.0, 1.0, 100.0, 0.0
-    for at in range(len(levels)):
-        peak = max(peak, levels[at])
-        depth = min(depth, levels[at] / peak - 1.0)
-        total *= returns[at] + 1.0
-        growth_peak = max(growth_peak, total * 100.0)
-        deepest = min(deepest, (total * 100.0 - growth_peak) / growth_peak)
-    return depth, deepest
+    values = {name: found[name] for name in asked & _OF_RETURNS}
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
 def _other_figures(session: Session, equity: Floats) -> dict[str, float | None]:
@@ -247,54 +203,6 @@ def _other_figures(session: Session, equity: Floats) -> dict[str, float | None]:
 
 
 # ---------------------------------------------------------------- equity
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def _curve(  # noqa: C901, PLR0912, PLR0917 (compiled functions take no keywords)
-    cash: float, prices: Records, fills: Records, bookings: Records, met: Records, equity: Records, gross: Records
-) -> None:
-    """Equity, and where it has room the gross value of positions, at every tick: as `run_tables.equity_table`."""
-    span = len(equity)
-    equity[:] = 0.0
-    gross[:] = 0.0
-    for row in range(len(met)):
-        symbol = met[row]
-        begin, size, average = 0, 0.0, 0.0
-        for at in range(len(fills) + 1):
-            end = span
-            if at < len(fills):
-                if fills[at].symbol != symbol:
-                    continue
-                end = fills[at].tick
-            if size != 0.0:
-                for tick in range(begin, end):
-                    worth = size * prices[symbol, tick]
-                    if worth > 0.0:
-                        profit = size * (prices[symbol, tick] - average)
-                        equity[tick] = (equity[tick] + (worth - profit)) + profit
-                    else:
-                        equity[tick] += worth
-                for tick in range(begin, min(end, len(gross))):
-                    gross[tick] += abs(size * prices[symbol, tick])
-            if at < len(fills):
-                begin, size, average = end, fills[at].size, fills[at].average
-    at = booked = tick = 0
-    while tick < span:
-        # interest is booked before anything fills
-        while booked < len(bookings) and bookings[booked].tick <= tick:
-            cash = bookings[booked].cash
-            booked += 1
-        while at < len(fills) and fills[at].tick <= tick:
-            cash = fills[at].cash
-            at += 1
-        until = span
-        if at < len(fills):
-            until = fills[at].tick
-        if booked < len(bookings):
-            until = min(until, bookings[booked].tick)
-        for place in range(tick, until):
-            equity[place] = cash + equity[place]
-        tick = until
 
 
 def _activity_figures(
@@ -329,8 +237,12 @@ def _money_figures(
 
 
 def _trade_figures(session: Session, fills: machine.Records) -> dict[str, float | None]:
-    rows, still_open = _trades(fills, session.bars.by_symbol, session.last_closes, session.ts)
-    gross, net, held, bars = rows
+    rows, still_open = np.empty((4, len(fills))), np.zeros(len(session.last_closes))
+    closed = measures.profits_of_trades(
+        fills, session.bars.by_symbol, session.last_closes, session.ts, rows,
+        np.zeros((len(still_open), measures.OF_A_TRADE)), still_open,
+    )  # fmt: skip
+    gross, net, held, bars = rows[:, :closed]
     count, sessions = len(net), len(session.closes)
     open_profit, earned = float(np.sum(still_open)), float(gross.sum())
     found: dict[str, float | None] = dict.fromkeys(_OF_TRADES)
@@ -351,44 +263,3 @@ def _trade_figures(session: Session, fills: machine.Records) -> dict[str, float 
         "fees_to_gross_profit": sum(fills["commission"].tolist()) / earned if earned > 0.0 else None,
     }
     return found
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def _trades(fills: Records, bars: Records, last_closes: Records, ts: Records) -> tuple[Floats, Floats]:
-    """Gross profit, net profit, time and bars held of closed trades, net profits of open ones: `trades_from_fills`."""
-    closed = np.empty((4, len(fills)))
-    count = 0
-    # direction, first tick, and shares and money entered, shares and money left, costs; of each symbol's open trade
-    trade = np.zeros((bars.shape[0], 7))
-    for at in range(len(fills)):
-        fill = fills[at]
-        one = trade[fill.symbol]
-        quantity, direction = abs(fill.quantity), 1.0 if fill.quantity > 0.0 else -1.0
-        opening = quantity
-        if one[0] == -direction:
-            closing = min(quantity, one[2] - one[4])
-            opening = quantity - closing
-            one[4] += closing
-            one[5] += closing * fill.price
-            one[6] += fill.commission * (closing / quantity)
-            if one[2] - one[4] <= _NO_SHARES:
-                entered = int(one[1])
-                closed[0, count] = one[0] * (one[5] - one[3])
-                closed[1, count] = closed[0, count] - one[6]
-                closed[2, count] = ts[fill.tick] - ts[entered]
-                closed[3, count] = bars[fill.symbol, fill.tick] - bars[fill.symbol, entered]
-                count += 1
-                one[:] = 0.0
-        if opening > _NO_SHARES:
-            if one[0] == 0.0:
-                one[0], one[1] = direction, fill.tick
-            one[2] += opening
-            one[3] += opening * fill.price
-            one[6] += fill.commission * (opening / quantity)
-    left = np.zeros(bars.shape[0])
-    for symbol in range(bars.shape[0]):
-        one = trade[symbol]
-        if one[0] != 0.0:
-            worth = one[5] + (one[2] - one[4]) * last_closes[symbol]
-            left[symbol] = one[0] * (worth - one[3]) - one[6]
-    return closed[:, :count], left

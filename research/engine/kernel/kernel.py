@@ -7,6 +7,7 @@ Does not belong here: the rules (see `machine`), the tables of a result (see `ou
 import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from broker.costs.fees import fee_table
 from research.clock import Clock, clock_of
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.declared import Declared
 from research.engine.kernel.figures import Session, closes_of, figures_of
 from research.engine.kernel.market import Market, limited, models, terms_without_limits
@@ -26,7 +27,9 @@ from strategies.base_strategy import BaseStrategy, is_declared
 if TYPE_CHECKING:
     from research.engine.run import PreparedRun
 
-_SPACE: Final = 1024
+_ROOM: Final = (1_024, 262_144)  # orders, least and most to begin with
+_BARS_AN_ORDER: Final = 4
+_QUEUED: Final = 256  # orders and news of a symbol
 _LAST: Final = 2**22
 _LAST_TERMS: Final = 10_000
 _QUESTIONS: Final = 256  # fees worked out in decimals, all runs of a kernel together
@@ -34,7 +37,9 @@ _MILLION: Final = 1_000_000
 _OWN: Final = frozenset({"signals", "indicators", "limits_for", "limits"})
 """Methods that a declared strategy may override: those that the kernel calls, and those that nothing calls."""
 _METHODS: Final = (FunctionType, classmethod, staticmethod, property)
-_OF_LIMITS: Final = ("max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short")
+_limiting: Final = itemgetter(
+    "max_concentration", "max_gross_exposure", "max_daily_loss", "max_drawdown", "allow_short"
+)  # fmt: skip
 
 _EVENTS, _ORDERS, _FILLS, _BOOKINGS, _MET, _STATE = (
     (machine.ACCOUNT.names or ()).index(name) for name in ("events", "orders", "fills", "bookings", "met", "effective")
@@ -49,26 +54,76 @@ _WHY: Final = {
 }
 
 
+class _Rows:
+    """Records that every run fills anew, of which it may want to keep the first."""
+
+    __slots__ = ("_bytes", "_size", "records")
+
+    def __init__(self, count: int, kind: np.dtype[Any]) -> None:
+        self.records: machine.Records = np.zeros(count, kind)
+        self._bytes, self._size = self.records.view(np.uint8).data, kind.itemsize
+
+    def first(self, count: int) -> machine.Records:
+        """A copy of the first records; of bytes, because numpy copies a record field by field."""
+        return np.ndarray(count, self.records.dtype, bytearray(self._bytes[: count * self._size]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a set of parameters comes to.
+
+    Attributes:
+        records: `machine.TERMS`, one row.
+        recent: room for as many moments as a minute may have orders.
+        guarded: True where a limit looks at time, equity or the number of orders, else None.
+    """
+
+    records: machine.Records
+    recent: npt.NDArray[np.int64]
+    guarded: bool | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
-    """What a run writes to; the next one overwrites it."""
+    """What a run writes to; the next one overwrites it.
+
+    A run that finds no room is run again from its beginning, so there is room for an order every few bars. What is not
+    written to takes no memory.
+    """
 
     account: machine.Records
+    words: npt.NDArray[np.int64]
     symbols: machine.Records
-    orders: machine.Records
-    fills: machine.Records
-    bookings: machine.Records
+    first_ready: npt.NDArray[np.int64]
+    orders: _Rows
+    fills: _Rows
+    bookings: _Rows
     queues: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, symbols: int, orders: int) -> "_Memory":
+    def of(cls, symbols: int, ticks: int) -> "_Memory":
+        """For a first run on some symbols and ticks."""
+        least, most = _ROOM
+        orders = min(max(symbols * ticks // _BARS_AN_ORDER, least), most)
+        return cls._with(symbols, ticks, orders, _QUEUED * (symbols + 1))
+
+    def larger(self) -> "_Memory":
+        """Room for four times as much."""
+        symbols, ticks = len(self.symbols), len(self.bookings.records)
+        return self._with(symbols, ticks, 4 * len(self.orders.records), 4 * self.queues.shape[1])
+
+    @classmethod
+    def _with(cls, symbols: int, ticks: int, orders: int, queued: int) -> "_Memory":
+        account, table = np.zeros(1, machine.ACCOUNT), np.zeros(symbols, machine.SYMBOL)
         return cls(
-            np.zeros(1, machine.ACCOUNT),
-            np.zeros(symbols, machine.SYMBOL),
-            np.zeros(orders, machine.ORDER),
-            np.zeros(orders, machine.FILL),
-            np.zeros(4 * orders, machine.BOOKING),
-            np.zeros((machine.QUEUES, (symbols + 1) * orders // 4), np.int64),
+            account,
+            account.view(np.int64),  # each field is of eight bytes
+            table,
+            table["first_ready"],
+            _Rows(orders, machine.ORDER),
+            _Rows(orders, machine.FILL),
+            _Rows(ticks, machine.BOOKING),  # interest is booked once a tick at most
+            np.zeros((machine.QUEUES, queued), np.int64),
         )
 
 
@@ -162,9 +217,10 @@ class Kernel:
         self._declared = Declared(prepared.strategy, all_bars, self._market)
         self._session = Session.of(prepared.experiment, self.clock, self._market, all_bars)
         self._unlimited = terms_without_limits(prepared.experiment.cash, prepared.costs)
-        self._terms: dict[tuple[Any, ...], machine.Records] = {}
-        self._recent: dict[int, npt.NDArray[np.int64]] = {}
-        self._memory = _Memory.of(len(self.symbols), _SPACE)
+        self._terms: dict[tuple[Any, ...], _Terms] = {}
+        strategy = prepared.strategy
+        self._own_limits = strategy.limits_for.__func__ is not BaseStrategy.limits_for.__func__  # type: ignore[attr-defined]
+        self._memory = _Memory.of(len(self.symbols), len(self.clock))
         self._answers = np.zeros((1 + _QUESTIONS, 5))
         self._terms_for(prepared.params)  # most studies vary neither limits nor size
 
@@ -186,17 +242,23 @@ class Kernel:
         Raises:
             StrategyError: what the strategy declares does not fit its bars.
         """
-        ready = self._declared.load(SimpleNamespace(**params))
-        terms = self._terms_for(params)
-        fault = self._simulate(terms)
-        while self._can_go_on(fault):
+        collects = gc.isenabled()
+        gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
+        try:
+            ready = self._declared.load(SimpleNamespace(**params))
+            terms = self._terms_for(params)
             fault = self._simulate(terms)
-        return self._result(fault, ready)
+            while self._can_go_on(fault):
+                fault = self._simulate(terms)
+            return self._result(fault, ready)
+        finally:
+            if collects:
+                gc.enable()
 
     def _can_go_on(self, fault: int) -> bool:
         """Whether a run that ended early can be run again to a better end: with more room, with a fee that it asked."""
-        if fault == machine.FULL and len(self._memory.orders) < _LAST:
-            self._memory = _Memory.of(len(self.symbols), 4 * len(self._memory.orders))
+        if fault == machine.FULL and len(self._memory.orders.records) < _LAST:
+            self._memory = self._memory.larger()
             return True
         return fault == machine.UNCERTAIN_FEE and self._answer()
 
@@ -213,45 +275,36 @@ class Kernel:
         answers[0, 0] = known
         return True
 
-    def _simulate(self, terms: machine.Records) -> int:
+    def _simulate(self, terms: _Terms) -> int:
         declared, market, memory = self._declared, self._market, self._memory
-        memory.symbols["first_ready"] = declared.first_ready
-        collects = gc.isenabled()
-        gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
-        try:
-            return int(
-                machine.simulate(
-                    terms, memory.account, memory.symbols, memory.orders, memory.fills, memory.bookings, memory.queues,
-                    market.prices, market.fresh, declared.code, declared.away, declared.comes_to, market.ticks,
-                    market.tiers, market.sales, self._answers, self._recent_for(terms),
-                    True if terms["guarded"][0] else None,
-                )
-            )  # fmt: skip
-        finally:
-            if collects:
-                gc.enable()
+        memory.first_ready[:] = declared.first_ready
+        return int(
+            machine.simulate(
+                terms.records, memory.account, memory.symbols, memory.orders.records, memory.fills.records,
+                memory.bookings.records, memory.queues, market.prices, market.fresh, declared.code, declared.away,
+                declared.comes_to, market.ticks, market.tiers, market.sales, self._answers, terms.recent, terms.guarded,
+            )
+        )  # fmt: skip
 
     def _result(self, fault: int, ready: tuple[int, ...]) -> KernelRun:
         memory = self._memory
-        account = memory.account.view(np.int64).tolist()  # each field is of eight bytes; those of interest are whole
+        account = memory.words.tolist()
         return KernelRun(
             _WHY.get(fault),
             account[_EVENTS] != 0,
             ready,
-            _copied(memory.orders, account[_ORDERS]),
-            _copied(memory.fills, account[_FILLS]),
-            _copied(memory.bookings, account[_BOOKINGS]),
+            memory.orders.first(account[_ORDERS]),
+            memory.fills.first(account[_FILLS]),
+            memory.bookings.first(account[_BOOKINGS]),
             memory.queues[machine.MET, : account[_MET]].copy(),
             account[_STATE],
             float(memory.account["value"][0]),
             self._session,
         )
 
-    def _terms_for(self, params: Mapping[str, Any]) -> machine.Records:
+    def _terms_for(self, params: Mapping[str, Any]) -> _Terms:
         """The terms for a set of parameters; remembered by those that matter."""
-        strategy = self._prepared.strategy
-        own = strategy.limits_for.__func__ is not BaseStrategy.limits_for.__func__  # type: ignore[attr-defined]
-        matter = tuple(params.values()) if own else tuple(params[name] for name in _OF_LIMITS)
+        matter = tuple(params.values()) if self._own_limits else _limiting(params)
         share = params["target_fraction"] / len(self.symbols)
         weight = float(min(share, params["max_position_size"], params["max_concentration"]))
         key = (*matter, weight, params["cash_reserve"])
@@ -259,21 +312,16 @@ class Kernel:
         if found is None:
             if len(self._terms) > _LAST_TERMS:
                 self._terms.clear()
-            found = limited(self._unlimited, self._limits_for(params))
-            found["weight"], found["cash_reserve"] = weight, params["cash_reserve"]
-            self._terms[key] = found
+            found = self._terms[key] = self._new_terms(params, weight)
         return found
+
+    def _new_terms(self, params: Mapping[str, Any], weight: float) -> _Terms:
+        records = limited(self._unlimited, self._limits_for(params))
+        records["weight"], records["cash_reserve"] = weight, params["cash_reserve"]
+        recent = np.zeros(max(1, int(records["per_minute"][0])), np.int64)
+        return _Terms(records, recent, True if records["guarded"][0] else None)
 
     def _limits_for(self, params: Mapping[str, Any]) -> Limits:
         from research.engine.run import limits_of  # noqa: PLC0415 (which imports this package when it runs something)
 
         return limits_of(self._prepared.experiment, self._prepared.strategy, params)
-
-    def _recent_for(self, terms: machine.Records) -> npt.NDArray[np.int64]:
-        most = max(1, int(terms["per_minute"][0]))
-        return self._recent.setdefault(most, np.zeros(most, np.int64))
-
-
-def _copied(records: machine.Records, count: int) -> machine.Records:
-    """The first records; numpy copies bytes quicker than fields."""
-    return records[:count].view(np.uint8).copy().view(records.dtype)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from broker.costs import CostModel
 from broker.costs.fees import fee_table
 from broker.costs.slippage import BasisPoints, HalfSpread, NoSlippage, SlippageModel, VolumeShare
 from research.clock import Clock
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.errors import ResearchError
 from research.feed import SymbolBars
 from research.run_tables import closes_on
@@ -88,13 +89,20 @@ class Market:
         """The arrays of some symbols, in the order of the experiment."""
         count, span = len(all_bars), len(clock)
         prices, fresh = np.full((len(_COLUMNS), count, span), np.nan), np.zeros((count, span), np.uint8)
-        places = tuple(np.searchsorted(clock.ts, bars.ts) for bars in all_bars)
+        places = tuple(_ticks_of(bars, clock) for bars in all_bars)
         for row, (bars, at) in enumerate(zip(all_bars, places, strict=True)):
             fresh[row, at] = 1
             for place, name in enumerate(_COLUMNS):
                 prices[place, row, at] = getattr(bars, name)
-            prices[machine.CLOSE, row] = closes_on(clock.ts, bars)
+            if len(at) < span:
+                prices[machine.CLOSE, row] = closes_on(clock.ts, bars)
         return cls(prices, fresh, places, _ticks(clock), tiers_of(costs), sale_fees())
+
+
+def _ticks_of(bars: SymbolBars, clock: Clock) -> Integers:
+    """The tick of each bar; every moment of the symbol is one of the clock."""
+    at: Integers = np.arange(len(bars)) if len(bars) == len(clock) else np.searchsorted(clock.ts, bars.ts)
+    return at
 
 
 def _ticks(clock: Clock) -> Integers:
@@ -117,10 +125,14 @@ def tiers_of(costs: CostModel) -> Integers:
 
 def sale_fees() -> Integers:
     """Fees on sales, one row a period; see `machine.charge`."""
-    fees = [
+    return np.array(_sale_fees(), np.int64)
+
+
+@cache
+def _sale_fees() -> tuple[tuple[int, ...], ...]:
+    return tuple(
         (_whole(one.sec, 12), _whole(one.activity, 6), _whole(one.activity_cap, 6)) for one in fee_table().sale_fees
-    ]
-    return np.array(fees, np.int64)
+    )
 
 
 def _whole(rate: Decimal, digits: int) -> int:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from research.clock import Clock
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.kernel import Kernel, KernelRun
 from research.recorder import EndedOrder, FillRecord, OrderRecord, Recorder
 from research.run_output import RunOutput

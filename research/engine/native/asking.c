@@ -48,24 +48,30 @@ find_quickly(PyObject *Py_UNUSED(module), PyObject *type)
     Py_RETURN_NONE;
 }
 
+int
+finds_quickly(PyTypeObject *type)
+{
+    return type->tp_getattro == find_attribute;
+}
+
 /* ---------------------------------------------------------------- the position */
 
 /* The attributes of the run's broker, if a strategy's broker still is that one; borrowed, NULL without an error. */
-static PyObject *
+PyObject *
 broker_of_run(PyObject *own)
 {
-    PyObject *broker = PyDict_GetItemWithError(own, name_broker);
-    if (broker == NULL || broker != PyDict_GetItemWithError(own, name_broker_now))
+    PyObject *broker = found(own, name_broker);
+    if (broker == NULL || broker != found(own, name_broker_now))
         return NULL;
     PyObject **found = _PyObject_GetDictPtr(broker);
     return found == NULL ? NULL : *found;
 }
 
 /* The first feed of a strategy; borrowed, NULL without an error. */
-static PyObject *
+PyObject *
 first_feed(PyObject *own)
 {
-    PyObject *datas = PyDict_GetItemWithError(own, name_datas);
+    PyObject *datas = found(own, name_datas);
     return datas != NULL && PyList_CheckExact(datas) && PyList_GET_SIZE(datas) ? PyList_GET_ITEM(datas, 0) : NULL;
 }
 
@@ -112,7 +118,7 @@ getposition(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *k
     if (own == NULL)
         return NULL;
     int plain = keywords == NULL && count <= 2;
-    if (plain && (count < 2 || args[1] == Py_None || args[1] == PyDict_GetItemWithError(own, name_broker)))
+    if (plain && (count < 2 || args[1] == Py_None || args[1] == found(own, name_broker)))
         position = held(own, count && args[0] != Py_None ? args[0] : NULL);
     return position != NULL || PyErr_Occurred() ? position : in_python(strategy_position, self, args, count, keywords);
 }
@@ -217,7 +223,7 @@ order(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t coun
     PyObject *size = quantity(self, data, given[SIZE], type), *done = NULL;
     int any = size == NULL ? -1 : PyObject_IsTrue(size);
     if (any >= 0)
-        done = any ? send_order(self, PyDict_GetItemWithError(own, name_broker), type, data, size, given)
+        done = any ? send_order(self, found(own, name_broker), type, data, size, given)
                    : Py_NewRef(Py_None);
     Py_XDECREF(size);
     return done;
@@ -258,12 +264,12 @@ close_(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywor
     PyObject *given[WANTED] = {NULL}, *own = attributes(self), *position = NULL, *data = NULL;
     if (own == NULL)
         return NULL;
-    int plain = count <= 2 && take_arguments(given, args, count, keywords) && !PyDict_GetItemWithError(own, name_buy) &&
-                !PyDict_GetItemWithError(own, name_sell) && !PyDict_GetItemWithError(own, name_getposition);
+    int plain = count <= 2 && take_arguments(given, args, count, keywords) && !found(own, name_buy) &&
+                !found(own, name_sell) && !found(own, name_getposition);
     for (int place = PRICE; place < WANTED; place++)
         plain = plain && given[place] == NULL;
     if (plain && is_none(given[DATA]))
-        data = PyDict_GetItemWithError(own, name_data);
+        data = found(own, name_data);
     else if (plain && !PyUnicode_Check(given[DATA]))
         data = given[DATA];
     if (data == NULL || (position = held(own, data)) == NULL)
@@ -335,7 +341,8 @@ add_asking(PyObject *module)
     if (!buy_type || !sell_type || !session_end || !zero || !wanted_names || !sizing_names || find_methods())
         return -1;
     PyObject *type = PyType_FromSpec(&asks_spec);
-    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) || PyModule_AddFunctions(module, functions);
+    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) ||
+                 PyModule_AddFunctions(module, functions) || add_looks(module, type);
     Py_XDECREF(type);
     return failed ? -1 : 0;
 }

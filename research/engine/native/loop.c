@@ -26,6 +26,7 @@ enum part {
     SETTLE,    /* called before the broker works again: what it was left out of */
     OWN_BROKER,/* whether the broker works in the ways of FastBroker */
     TELL,      /* how others than the strategy are told of orders; None where there are none */
+    LOOKS,     /* what `next` only looks at; None where that is not known */
     PARTS
 };
 
@@ -33,6 +34,8 @@ typedef struct {
     PyObject_HEAD
     PyObject *part[PARTS];
     PyObject *broker_own, *cerebro_own; /* borrowed: their attributes, where nothing but a dictionary keeps these two */
+    PyObject *own_times;                /* borrowed: the array that ADD_TIME appends to, NULL where it is no array */
+    int looked;                         /* whether the strategy has only looked at the present bar */
 } Loop;
 
 /* The dictionary that keeps an attribute of an object, if a class has no say in it; borrowed, NULL without an error. */
@@ -79,19 +82,26 @@ static int
 loop_init(Loop *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"run",   "cerebro", "broker",   "strategy", "own",  "following", "times", "bar",
-                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker", "tell", NULL};
+                            "now",   "add_time", "due",     "work",     "moves", "news",     "settle", "own_broker",
+                            "tell",  "looks",    NULL};
     PyObject *given[PARTS];
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
+            args, keywords, "$OOOOO!OOO!O!OO!O!O!OOOOO:Loop", names, &given[RUN], &given[CEREBRO], &given[BROKER],
             &given[STRATEGY], &PyDict_Type, &given[OWN], &given[FOLLOWING], &given[TIMES], &PyList_Type, &given[BAR],
             &PyList_Type, &given[NOW], &given[ADD_TIME], &PyList_Type, &given[DUE], &PyTuple_Type, &given[WORK],
             &PyTuple_Type, &given[MOVES], &given[NEWS], &given[SETTLE],
-            &given[OWN_BROKER], &given[TELL]))
+            &given[OWN_BROKER], &given[TELL], &given[LOOKS]))
         return -1;
+    if (given[LOOKS] != Py_None && !is_looks(given[LOOKS])) {
+        PyErr_SetString(PyExc_TypeError, "looks: neither a program nor None");
+        return -1;
+    }
     for (int number = 0; number < PARTS; number++)
         Py_XSETREF(self->part[number], Py_NewRef(given[number]));
     self->broker_own = kept_plainly(given[BROKER], name_stale);
     self->cerebro_own = kept_plainly(given[CEREBRO], name_event_stop);
+    PyObject *times = PyCFunction_Check(given[ADD_TIME]) ? PyCFunction_GET_SELF(given[ADD_TIME]) : NULL;
+    self->own_times = times != NULL && Py_IS_TYPE(times, array_type) ? times : NULL;
     return 0;
 }
 
@@ -130,7 +140,11 @@ begin_bar(Loop *self, Py_ssize_t step, PyObject *number)
 static int
 add_time(Loop *self, Py_ssize_t step)
 {
-    PyObject *time = PySequence_GetItem(self->part[TIMES], step);
+    PyObject *times = self->part[TIMES];
+    if (self->own_times != NULL && is_doubles(times) && step < Py_SIZE(times) &&
+        append_double(self->own_times, doubles_of(times)[step]))
+        return 0;
+    PyObject *time = PySequence_GetItem(times, step);
     if (time == NULL)
         return -1;
     PyObject *done = PyObject_CallOneArg(self->part[ADD_TIME], time);
@@ -148,6 +162,17 @@ arrive(Loop *self, Py_ssize_t step, PyObject *number)
     return add_time(self, step);
 }
 
+/* Whether the strategy would only look at the present bar. */
+static int
+looks_only(Loop *self)
+{
+    PyObject *looks = self->part[LOOKS], *following = self->part[FOLLOWING];
+    PyObject *together = PyTuple_GET_SIZE(self->part[MOVES]) ? NULL : self->part[BAR];
+    self->looked = looks != Py_None && PyMethod_Check(following) &&
+                   only_looks(looks, following, self->part[STRATEGY], together, self->part[NOW]);
+    return self->looked;
+}
+
 /* The strategy's turn; it may have put another method in the place of its `next`. */
 static int
 call_next(Loop *self)
@@ -156,6 +181,8 @@ call_next(Loop *self)
     if (replaced < 0)
         return -1;
     PyObject *following = self->part[FOLLOWING], *done;
+    if (!replaced && looks_only(self))
+        return 0;
     if (replaced)
         done = PyObject_CallMethodNoArgs(self->part[STRATEGY], name_next);
     else if (PyMethod_Check(following))
@@ -170,7 +197,7 @@ call_next(Loop *self)
 static int
 is_stopped(Loop *self)
 {
-    PyObject *own = self->cerebro_own, *stop = own == NULL ? NULL : PyDict_GetItemWithError(own, name_event_stop);
+    PyObject *own = self->cerebro_own, *stop = own == NULL ? NULL : found(own, name_event_stop);
     if (stop == Py_False)
         return 0;
     stop = PyObject_GetAttr(self->part[CEREBRO], name_event_stop);
@@ -201,7 +228,7 @@ next_notification(Loop *self)
     Py_ssize_t waiting = PyObject_Size(news);
     if (waiting <= 0)
         return waiting ? NULL : Py_NewRef(Py_None);
-    return PyObject_CallMethodNoArgs(news, name_popleft);
+    return take_first(news);
 }
 
 /* A notification reaches whom it concerns. */
@@ -301,7 +328,7 @@ clear_news(Loop *self)
     PyObject *trades = told == NULL || orders == NULL ? NULL : attribute(own, name_trades_pending);
     if (trades == NULL)
         return -1;
-    if (!PyList_CheckExact(told) || !PyList_CheckExact(orders) || PyDict_GetItemWithError(own, name_clear) != NULL)
+    if (!PyList_CheckExact(told) || !PyList_CheckExact(orders) || found(own, name_clear) != NULL)
         return ask(self->part[STRATEGY], name_clear);
     if (PyList_GET_SIZE(orders) == 0)
         return PyObject_Size(trades) ? set_list(own, name_trades_pending) : 0;
@@ -374,6 +401,25 @@ quiet_bar(Loop *self, Py_ssize_t step, PyObject *number)
     return act(self, 0);
 }
 
+/* Go past the bars at which the strategy would look as it did at a quiet bar, after which nothing has happened: to the
+ * last of them, -1 with an error set.
+ */
+static Py_ssize_t
+pass_over(Loop *self, Py_ssize_t step, Py_ssize_t count)
+{
+    Py_ssize_t due = clock_read(self->part[DUE]), stop = due < count ? due : count;
+    Py_ssize_t last = still_looks(self->part[LOOKS], step + 1, stop) - 1;
+    if (last == step)
+        return step;
+    while (step < last)
+        if (add_time(self, ++step))
+            return -1;
+    PyObject *number = PyLong_FromSsize_t(last);
+    int failed = number == NULL || clock_set(self->part[BAR], number) || clock_set(self->part[NOW], number);
+    Py_XDECREF(number);
+    return failed ? -1 : last;
+}
+
 /* One bar; 1 when the run is to stop after it, -1 with an error set. */
 static int
 one_bar(Loop *self, Py_ssize_t step)
@@ -385,8 +431,10 @@ one_bar(Loop *self, Py_ssize_t step)
     PyObject *number = PyLong_FromSsize_t(step);
     if (number == NULL)
         return -1;
+    self->looked = 0;
     int stopped = due <= step ? busy_bar(self, step, number) : quiet_bar(self, step, number);
     Py_DECREF(number);
+    self->looked = self->looked && due > step && self->cerebro_own != NULL; /* nothing has happened since */
     return stopped;
 }
 
@@ -402,6 +450,8 @@ loop_bars(Loop *self, PyObject *args)
         int stopped = one_bar(self, step);
         if (stopped)
             return stopped < 0 ? NULL : PyLong_FromSsize_t(step);
+        if (self->looked && (step = pass_over(self, step, count)) < 0)
+            return NULL;
     }
     return PyLong_FromSsize_t(count - 1);
 }

@@ -196,14 +196,6 @@ fill_in_python(Desk *desk, PyObject *order, Number price)
     return done == NULL ? -1 : 0;
 }
 
-static int
-append(PyObject *queue, PyObject *thing)
-{
-    PyObject *done = thing == NULL ? NULL : PyObject_CallMethodOneArg(queue, name_append, thing);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
 /* MatchingBroker.notify of a plain order */
 static int
 notify(Desk *desk, PyObject *order, PyObject *own)
@@ -256,7 +248,7 @@ release_children(Desk *desk, PyObject *order, PyObject *own)
     if (parent == Py_None && ref != NULL) {
         PyObject *children = PyDict_GetItemWithError(desk->children, ref);
         if (children != NULL && PyObject_Size(children) == 1) {
-            PyObject *itself = PyObject_CallMethodNoArgs(children, name_popleft);
+            PyObject *itself = take_first(children);
             Py_XDECREF(itself);
             return itself == NULL ? -1 : 0;
         }
@@ -367,13 +359,13 @@ move_position(Plan *plan)
 {
     PyObject *own = attributes(plan->position);
     Movement *movement = &plan->movement;
-    if (own == NULL || PyDict_SetItem(own, name_price_orig, attribute(own, name_price)) ||
+    if (own == NULL || set(own, name_price_orig, attribute(own, name_price)) ||
         number_set(own, name_size, movement->held) || number_set(own, name_price, movement->average) ||
         number_set(own, name_upopened, movement->opened) || number_set(own, name_upclosed, movement->closed))
         return -1;
     if (!is_zero(movement->opened) && number_set(own, name_price_mark, plan->one.price))
         return -1;
-    return PyDict_SetItem(own, name_moment, plan->moment);
+    return set(own, name_moment, plan->moment);
 }
 
 /* matching._settle */
@@ -384,7 +376,7 @@ settle(Desk *desk, Plan *plan, PyObject *order, PyObject *own)
     if (record == NULL || move_position(plan) || book(&plan->one, record))
         return -1;
     int status = is_zero(plan->one.done_left) ? COMPLETED : PARTIAL;
-    if (number_set(own, name_status, whole(status)) || PyDict_SetItem(own, name_comminfo, plan->scheme.info))
+    if (number_set(own, name_status, whole(status)) || set(own, name_comminfo, plan->scheme.info))
         return -1;
     return notify(desk, order, own) || check_group(desk, order, own) ? -1 : 0;
 }
@@ -544,7 +536,7 @@ work_orders(PyObject *Py_UNUSED(module), PyObject *broker)
     if (look_at(&desk, broker) || look_at_ways(&desk) || append(desk.pending, Py_None))
         return NULL;
     for (;;) {
-        PyObject *order = PyObject_CallMethodNoArgs(desk.pending, name_popleft);
+        PyObject *order = take_first(desk.pending);
         if (order == NULL || order == Py_None)
             return order;
         int failed = match(&desk, order);
@@ -562,7 +554,7 @@ begin_group(Desk *desk, PyObject *ref)
 {
     if (PyDict_SetItem(desk->ocos, ref, ref))
         return -1;
-    PyObject *group = PyObject_GetItem(desk->ocol, ref); /* makes one */
+    PyObject *group = made_under(desk->ocol, ref, &PyList_Type);
     int failed = group == NULL || PyList_Append(group, ref);
     Py_XDECREF(group);
     return failed ? -1 : 0;
@@ -576,15 +568,14 @@ submit(Desk *desk, PyObject *order, PyObject *own)
     PyObject *submitted = attribute(broker, name_submitted), *orders = attribute(broker, name_sent_orders);
     if (submitted == NULL || orders == NULL || ref == NULL || begin_group(desk, ref))
         return -1;
-    PyObject *family = PyObject_GetItem(desk->children, ref); /* makes one */
+    PyObject *family = made_under(desk->children, ref, deque_type);
     int failed = family == NULL || append(family, order);
     Py_XDECREF(family);
     Py_ssize_t bars = failed ? -1 : PyObject_Size(parameter(own, name_data));
     if (bars < 0 || number_set(own, name_status, whole(SUBMITTED)) || number_set(own, name_plen, whole(bars)))
         return -1;
     /* a run may keep its orders in a list that forgets them */
-    int kept = PyList_CheckExact(orders) ? PyList_Append(orders, order) : append(orders, order);
-    return kept || append(submitted, order) || notify(desk, order, own) ? -1 : 0;
+    return append(orders, order) || append(submitted, order) || notify(desk, order, own) ? -1 : 0;
 }
 
 /* Make a plain order that belongs to no other, and send it. */
@@ -615,7 +606,7 @@ static int
 accept(Desk *desk, PyObject *order, PyObject *own)
 {
     Py_ssize_t bars = PyObject_Size(parameter(own, name_data));
-    if (bars < 0 || PyDict_SetItem(own, name_pannotated, Py_None) || PyDict_SetItem(own, name_broker, Py_None) ||
+    if (bars < 0 || set(own, name_pannotated, Py_None) || set(own, name_broker, Py_None) ||
         number_set(own, name_plen, whole(bars)) || number_set(own, name_status, whole(ACCEPTED)))
         return -1;
     return append(desk->pending, order) || notify(desk, order, own) ? -1 : 0;
@@ -666,7 +657,7 @@ check_submitted(PyObject *Py_UNUSED(module), PyObject *broker)
     PyObject *done = cash.kind == STRANGE ? Py_False : Py_True;
     PyErr_Clear();
     if (done == Py_True) {
-        PyObject *taken = PyObject_CallMethodNoArgs(queue, name_popleft);
+        PyObject *taken = take_first(queue);
         int failed = taken == NULL;
         if (!failed)
             failed = cash.value >= 0.0 ? accept(&desk, order, own) : ask_broker(&desk, name_refuse, order);
@@ -690,7 +681,7 @@ mark_position(PyObject *data, PyObject *position)
     PyObject *line = stored(data, name_close), *close = line == NULL ? NULL : PyObject_GetItem(line, zero);
     PyObject *moment = close == NULL ? NULL : moment_of(data);
     int failed =
-        moment == NULL || PyDict_SetItem(own, name_price_mark, close) || PyDict_SetItem(own, name_moment, moment);
+        moment == NULL || set(own, name_price_mark, close) || set(own, name_moment, moment);
     Py_XDECREF(line);
     Py_XDECREF(close);
     Py_XDECREF(moment);
@@ -746,7 +737,7 @@ catch_up(PyObject *broker)
     if (positions == NULL)
         return -1;
     if (is_set(own, name_stale) || is_set(own, name_unmarked)) {
-        if (PyDict_SetItem(own, name_unmarked, Py_False) || mark_all(positions))
+        if (set(own, name_unmarked, Py_False) || mark_all(positions))
             return -1;
     }
     return is_set(own, name_confided) ? 0 : call(broker, name_value_now);
@@ -770,7 +761,7 @@ is_false_attribute(PyObject *object, PyObject *name)
 static int
 is_simple(PyObject *own)
 {
-    PyObject *p = PyDict_GetItemWithError(own, name_p), *feeds = PyDict_GetItemWithError(own, name_feeds), *filler;
+    PyObject *p = found(own, name_p), *feeds = found(own, name_feeds), *filler;
     if (!is_set(own, name_usual) || waiting(own, name_always) || waiting(own, name_toactivate) || p == NULL ||
         feeds == NULL || !PyList_Check(feeds) || (filler = stored(p, name_filler)) == NULL)
         return 0;
@@ -814,15 +805,15 @@ work_at_bar(PyObject *broker)
         return -1;
     if (!simple)
         return call(broker, name_next);
-    if (PyDict_SetItem(own, name_unmarked, Py_False) || PyDict_SetItem(own, name_stale, Py_False) ||
-        PyDict_SetItem(own, name_simple, Py_True))
+    if (set(own, name_unmarked, Py_False) || set(own, name_stale, Py_False) ||
+        set(own, name_simple, Py_True))
         return -1;
     int failed = work(broker, own);
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
-    failed = PyDict_SetItem(own, name_simple, Py_False) || failed;
+    failed = set(own, name_simple, Py_False) || failed;
     PyErr_Restore(kind, error, trace);
-    if (failed || PyDict_SetItem(own, name_stale, Py_True))
+    if (failed || set(own, name_stale, Py_True))
         return -1;
     return waiting(own, name_cash_addition) ? call(broker, name_value_now) : 0;
 }

@@ -13,8 +13,6 @@
 NAMES(DEFINE)
 #undef DEFINE
 
-PyTypeObject *array_type;
-
 static int
 intern_names(void)
 {
@@ -40,10 +38,10 @@ type_of(const char *module, const char *name)
 static int
 set_up(PyObject *module)
 {
-    if (intern_names() || (array_type = type_of("array", "array")) == NULL)
+    if (intern_names() || add_arrays() || add_queues())
         return -1;
     if (add_reads(module) || add_loop(module) || add_orders(module) || add_matching(module) || add_trades(module) ||
-        add_asking(module))
+        add_asking(module) || add_making(module))
         return -1;
     return PyModule_AddStringConstant(module, "FINGERPRINT", FINGERPRINT);
 }

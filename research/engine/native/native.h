@@ -11,6 +11,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 
 /* Attribute names, interned once: X(what C calls it, the name). */
 #define NAMES(X)                                                                                                      \
@@ -47,11 +48,17 @@
     X(getposition, "getposition") X(plimit_given, "plimit") X(unmarked, "_unmarked") X(confided, "_confided")           \
     X(value_now, "value_now") X(feeds, "_feeds") X(always, "_always") X(toactivate, "_toactivate") X(filler, "filler") \
     X(coc, "coc") X(coo, "coo") X(shortcash, "shortcash") X(check_submitted, "check_submitted") X(simple, "simple")    \
-    X(cash_addition, "_cash_addition") X(sessionend, "sessionend")
+    X(cash_addition, "_cash_addition") X(sessionend, "sessionend") X(owner_of_line, "_owner") X(bindings, "bindings")      \
+    X(l, "l") X(line, "line") X(plotinfo, "plotinfo") X(plotlines, "plotlines") X(lt, "__lt__") X(le, "__le__")        \
+    X(eq, "__eq__") X(ne, "__ne__") X(gt, "__gt__") X(ge, "__ge__") X(truth, "__bool__") X(opstage, "_opstage")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
 #undef DECLARE
+
+#define COUNT(field, text) number_of_name_##field,
+enum { NAMES(COUNT) NAME_COUNT };
+#undef COUNT
 
 extern PyTypeObject *array_type; /* array.array */
 extern PyTypeObject *held_type;  /* HeldTruth, of the positions of a run */
@@ -68,11 +75,81 @@ attributes(PyObject *self)
     return *found;
 }
 
-/* One of these attributes; borrowed, NULL with an error if it is missing. */
-static inline PyObject *
-attribute(PyObject *own, PyObject *name)
+/* ---------------------------------------------------------------- attributes of orders and trades
+ *
+ * Their dictionaries share their keys, so that a name's value is always at the same place among the values. It is
+ * taken from there, where a Python keeps it as shapes.c expects, without looking the name up.
+ */
+
+enum { ORDER_SHAPE, RECORD_SHAPE, TRADE_SHAPE, BIT_SHAPE, WANTED_SHAPE, SHAPES, NO_PLACE = 255 };
+
+typedef struct {
+    PyDictKeysObject *keys; /* NULL where values are not to be had */
+    unsigned char places[NAME_COUNT];
+} Shape;
+
+extern Shape shapes[SHAPES];
+int learn_shape(int number, PyObject *like, PyObject *names);
+
+#if PY_VERSION_HEX < 0x030D0000
+#define BEFORE_VALUES 0
+#else
+#define BEFORE_VALUES sizeof(PyObject *)
+#endif
+
+static inline const Shape *
+shape_of(PyObject *own)
 {
-    PyObject *value = PyDict_GetItemWithError(own, name);
+    PyDictObject *dict = (PyDictObject *)own;
+    if (dict->ma_values != NULL)
+        for (int number = 0; number < SHAPES; number++)
+            if (shapes[number].keys == dict->ma_keys)
+                return &shapes[number];
+    return NULL;
+}
+
+/* Where the value of a name is; NULL where it has to be looked up. */
+static inline PyObject **
+place_in(PyObject *own, int number_of_name)
+{
+    const Shape *shape = shape_of(own);
+    int place = shape == NULL ? NO_PLACE : shape->places[number_of_name];
+    return place == NO_PLACE ? NULL : (PyObject **)((char *)((PyDictObject *)own)->ma_values + BEFORE_VALUES) + place;
+}
+
+/* One of an object's attributes; borrowed, NULL perhaps without an error. */
+static inline PyObject *
+found_at(PyObject *own, PyObject *name, int number_of_name)
+{
+    PyObject **place = place_in(own, number_of_name);
+    return place != NULL && *place != NULL ? *place : PyDict_GetItemWithError(own, name);
+}
+
+/* Set an attribute; -1 with an error set. One that is there already is replaced at its place. */
+static inline int
+set_at(PyObject *own, PyObject *name, int number_of_name, PyObject *value)
+{
+    PyObject **place = place_in(own, number_of_name), *before;
+    if (place == NULL || *place == NULL || value == NULL)
+        return value == NULL ? -1 : PyDict_SetItem(own, name, value);
+    before = *place;
+    *place = Py_NewRef(value);
+    Py_DECREF(before);
+    if (PyType_IS_GC(Py_TYPE(value)) && !PyObject_GC_IsTracked(own))
+        PyObject_GC_Track(own);
+    return 0;
+}
+
+/* The same with the names of this header, whose numbers are known. */
+#define found(own, name) found_at(own, name, number_of_##name)
+#define set(own, name, value) set_at(own, name, number_of_##name, value)
+#define attribute(own, name) attribute_at_place(own, name, number_of_##name)
+#define NAMED(name) name, number_of_##name /* two arguments */
+
+static inline PyObject *
+attribute_at_place(PyObject *own, PyObject *name, int number_of_name)
+{
+    PyObject *value = found_at(own, name, number_of_name);
     if (value == NULL && !PyErr_Occurred())
         PyErr_SetObject(PyExc_AttributeError, name);
     return value;
@@ -106,12 +183,68 @@ clock_set(PyObject *clock, PyObject *bar)
     return PyList_SetItem(clock, 0, Py_NewRef(bar));
 }
 
+/* array.array as CPython lays it out in every version that the project runs on. Reading a value through the API costs
+ * three calls, appending one a parser of arguments; `doubles_descr` stays NULL where the layout is another. */
+typedef struct {
+    PyObject_VAR_HEAD
+    char *items;
+    Py_ssize_t allocated;
+    const void *descr; /* of the kind of its values */
+    PyObject *weak_references;
+    Py_ssize_t exports;
+} Array;
+
+extern const void *doubles_descr; /* of array.array('d') */
+
+static inline int
+is_doubles(PyObject *values)
+{
+    return Py_IS_TYPE(values, array_type) && ((Array *)values)->descr == doubles_descr;
+}
+
+static inline double *
+doubles_of(PyObject *values)
+{
+    return (double *)((Array *)values)->items;
+}
+
+/* Append where there is room and nobody holds the memory; 0 where `array.append` has to do it. */
+static inline int
+append_double(PyObject *values, double value)
+{
+    Array *array = (Array *)values;
+    Py_ssize_t size = Py_SIZE(array);
+    if (!is_doubles(values) || size >= array->allocated || array->exports)
+        return 0;
+    doubles_of(values)[size] = value;
+    Py_SET_SIZE(array, size + 1);
+    return 1;
+}
+
 PyTypeObject *type_of(const char *module, const char *name);
+extern PyTypeObject *deque_type;                                           /* queues.c */
+int append(PyObject *queue, PyObject *thing);                              /* queues.c */
+PyObject *take_first(PyObject *queue);                                     /* queues.c */
+PyObject *made_under(PyObject *dict, PyObject *key, PyTypeObject *type);   /* queues.c */
+double exact_sum(const double *terms, int count);                          /* exact_sums.c */
+int add_queues(void);
+int add_arrays(void);
+PyObject *values_of(PyTypeObject *type); /* reads.c */
+int counts_bars(PyTypeObject *type);     /* reads.c */
+int tells_held(PyTypeObject *type);      /* reads.c */
+int finds_quickly(PyTypeObject *type);   /* asking.c */
+PyObject *broker_of_run(PyObject *own);  /* asking.c */
+PyObject *first_feed(PyObject *own);     /* asking.c */
+int is_looks(PyObject *thing); /* looks.c */
+int only_looks(PyObject *looks, PyObject *method, PyObject *strategy, PyObject *bar, PyObject *now); /* looks.c */
+Py_ssize_t still_looks(PyObject *looks, Py_ssize_t step, Py_ssize_t stop);                           /* looks.c */
+int add_looks(PyObject *module, PyObject *asking);
 int add_reads(PyObject *module);
 int add_loop(PyObject *module);
 int add_orders(PyObject *module);
 int add_matching(PyObject *module);
 int add_trades(PyObject *module);
 int add_asking(PyObject *module);
+int add_making(PyObject *module);
 
 #endif

@@ -8,8 +8,6 @@
 #ifndef BARLOOM_NUMBERS_H
 #define BARLOOM_NUMBERS_H
 
-#include <math.h>
-
 #include "native.h"
 
 typedef enum { FLOATING, WHOLE, STRANGE } Kind;
@@ -55,11 +53,7 @@ number_of(PyObject *object)
 }
 
 /* The number of an attribute; strange where it is missing. */
-static inline Number
-number_in(PyObject *own, PyObject *name)
-{
-    return number_of(PyDict_GetItemWithError(own, name));
-}
+#define number_in(own, name) number_of(found(own, name))
 
 static inline PyObject *
 number_object(Number number)
@@ -68,11 +62,13 @@ number_object(Number number)
 }
 
 /* Set an attribute to a number; -1 with an error set. */
+#define number_set(own, name, number) number_set_at(own, name, number_of_##name, number)
+
 static inline int
-number_set(PyObject *own, PyObject *name, Number number)
+number_set_at(PyObject *own, PyObject *name, int number_of_name, Number number)
 {
     PyObject *object = number_object(number);
-    int failed = object == NULL || PyDict_SetItem(own, name, object);
+    int failed = object == NULL || set_at(own, name, number_of_name, object);
     Py_XDECREF(object);
     return failed ? -1 : 0;
 }

@@ -10,8 +10,8 @@
 
 #include <datetime.h>
 
-static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *deque_type;
-static PyObject *order_base, *info_type, *date2num, *exact_sum;
+static PyTypeObject *data_type, *bit_type, *buy_type, *sell_type, *params_types[2];
+static PyObject *order_base, *info_type, *date2num;
 static PyObject *wanted_names;                               /* the parameters, in the order of their values */
 static PyObject *data_template, *bit_template, *wanted_template, *order_template; /* never changed: copied */
 static PyObject *zero, *minus_infinity, *infinity;
@@ -95,7 +95,7 @@ executed_copy(PyObject *executed)
     if (own == NULL || (told = attribute(own, name_p2)) == NULL || (bits = attribute(own, name_exbits)) == NULL)
         return NULL;
     Py_ssize_t count = PyObject_Size(bits);
-    if (count < 0 || PyDict_SetItem(own, name_p1, told) || number_set(own, name_p2, whole(count)))
+    if (count < 0 || set(own, name_p1, told) || number_set(own, name_p2, whole(count)))
         return NULL;
     return record_with(PyDict_Copy(own));
 }
@@ -107,7 +107,7 @@ tell(PyObject *order, PyObject *own)
     PyObject *executed = attribute(own, name_executed);
     PyObject *copied = executed == NULL ? NULL : executed_copy(executed);
     PyObject *copy = copied == NULL ? NULL : PyDict_Copy(own);
-    if (copy != NULL && PyDict_SetItem(copy, name_executed, copied))
+    if (copy != NULL && set(copy, name_executed, copied))
         Py_CLEAR(copy);
     Py_XDECREF(copied);
     return object_with(Py_TYPE(order), copy);
@@ -147,7 +147,7 @@ execution_bit(Execution *one)
     if (own == NULL)
         return NULL;
     Part *closed = &one->closed, *opened = &one->opened;
-    if (PyDict_SetItem(own, name_dt, one->time) || number_set(own, name_size, one->size) ||
+    if (set(own, name_dt, one->time) || number_set(own, name_size, one->size) ||
         number_set(own, name_price, one->price) || number_set(own, name_closed, closed->size) ||
         number_set(own, name_opened, opened->size) || number_set(own, name_closedvalue, closed->value) ||
         number_set(own, name_openedvalue, opened->value) || number_set(own, name_closedcomm, closed->fee) ||
@@ -166,16 +166,15 @@ book(Execution *one, PyObject *own)
     PyObject *bits = attribute(own, name_exbits), *bit = bits == NULL ? NULL : execution_bit(one);
     if (bit == NULL)
         return -1;
-    PyObject *done = PyObject_CallMethodOneArg(bits, name_append, bit);
+    int failed = append(bits, bit);
     Py_DECREF(bit);
-    Py_XDECREF(done);
-    if (done == NULL)
+    if (failed)
         return -1;
-    return number_set(own, name_remsize, one->done_left) || PyDict_SetItem(own, name_dt, one->time) ||
+    return number_set(own, name_remsize, one->done_left) || set(own, name_dt, one->time) ||
                    number_set(own, name_size, one->done_size) || number_set(own, name_price, one->done_price) ||
                    number_set(own, name_value, one->done_value) || number_set(own, name_comm, one->done_fee) ||
                    number_set(own, name_pnl, one->done_profit) || number_set(own, name_psize, one->held) ||
-                   number_set(own, name_pprice, one->average) || PyDict_SetItem(own, name_margin, one->margin)
+                   number_set(own, name_pprice, one->average) || set(own, name_margin, one->margin)
                ? -1
                : 0;
 }
@@ -197,7 +196,7 @@ static PyObject *
 new_data(void)
 {
     PyObject *own = PyDict_Copy(data_template), *bits = leaf(PyObject_CallNoArgs((PyObject *)deque_type));
-    if (own != NULL && (bits == NULL || PyDict_SetItem(own, name_exbits, bits)))
+    if (own != NULL && (bits == NULL || set(own, name_exbits, bits)))
         Py_CLEAR(own);
     Py_XDECREF(bits);
     return own;
@@ -216,13 +215,13 @@ created(PyObject *wanted, PyObject *size, PyObject *now, PyObject *close)
     }
     PyObject *given = priced || limited ? price : close; /* the constructor's, then the record's own rules */
     int first = priced || limited ? priced : PyObject_IsTrue(close);
-    if (first < 0 || PyDict_SetItem(own, name_dt, now) || PyDict_SetItem(own, name_size, size) ||
-        PyDict_SetItem(own, name_pclose, close) ||
-        PyDict_SetItem(own, name_price, limited && !first ? limit : given) ||
-        PyDict_SetItem(own, name_pricelimit, limited ? limit : given) ||
-        PyDict_SetItem(own, name_plimit, limit) ||
-        PyDict_SetItem(own, name_trailamount, attribute(wanted, name_trailamount)) ||
-        PyDict_SetItem(own, name_trailpercent, attribute(wanted, name_trailpercent))) {
+    if (first < 0 || set(own, name_dt, now) || set(own, name_size, size) ||
+        set(own, name_pclose, close) ||
+        set(own, name_price, limited && !first ? limit : given) ||
+        set(own, name_pricelimit, limited ? limit : given) ||
+        set(own, name_plimit, limit) ||
+        set(own, name_trailamount, attribute(wanted, name_trailamount)) ||
+        set(own, name_trailpercent, attribute(wanted, name_trailpercent))) {
         Py_DECREF(own);
         return NULL;
     }
@@ -234,16 +233,16 @@ static PyObject *
 executed(PyObject *size)
 {
     PyObject *own = new_data();
-    if (own != NULL && PyDict_SetItem(own, name_remsize, size))
+    if (own != NULL && set(own, name_remsize, size))
         Py_CLEAR(own);
     return record_with(own);
 }
 
 /* Set an attribute to a value that is given away; -1 with an error set, also where the value is missing. */
 static int
-set_new(PyObject *own, PyObject *name, PyObject *value)
+set_new(PyObject *own, PyObject *name, int number, PyObject *value)
 {
-    int failed = value == NULL || PyDict_SetItem(own, name, value);
+    int failed = set_at(own, name, number, value);
     Py_XDECREF(value);
     return failed ? -1 : 0;
 }
@@ -263,10 +262,7 @@ named(PyObject *const *values)
 static PyObject *
 params_of(PyTypeObject *type, PyObject *wanted)
 {
-    PyObject *kind = PyObject_GetAttr((PyObject *)type, name_params);
-    PyObject *made = kind == NULL ? NULL : object_with((PyTypeObject *)kind, Py_NewRef(wanted));
-    Py_XDECREF(kind);
-    return made;
+    return object_with(params_types[type == sell_type], Py_NewRef(wanted));
 }
 
 /* orders._begin_to_trail */
@@ -279,8 +275,8 @@ begin_to_trail(PyObject *order, PyObject *own, int buys)
     PyObject *price = Py_NewRef(attribute(made, name_price));
     PyObject *offset = PyNumber_Subtract(price, attribute(made, name_pricelimit));
     PyObject *done = NULL;
-    if (set_new(own, name_limitoffset, offset) == 0 &&
-        PyDict_SetItem(made, name_price, buys ? infinity : minus_infinity) == 0)
+    if (set_new(own, NAMED(name_limitoffset), offset) == 0 &&
+        set(made, name_price, buys ? infinity : minus_infinity) == 0)
         done = PyObject_CallMethodOneArg(order, name_trailadjust, price);
     Py_DECREF(price);
     Py_XDECREF(done);
@@ -293,13 +289,13 @@ complete(PyObject *own, PyObject *wanted, PyObject *size, PyObject *data)
 {
     PyObject *kind = attribute(wanted, name_exectype), *close = present(data, name_close);
     PyObject *now = close == NULL ? NULL : present(data, name_datetime);
-    int failed = now == NULL || PyDict_SetItem(own, name_plimit, attribute(wanted, name_pricelimit)) ||
-                 PyDict_SetItem(own, name_exectype, kind == Py_None ? zero : kind) ||
-                 PyDict_SetItem(own, name_size, size) ||
-                 PyDict_SetItem(own, name_active, attribute(wanted, name_parent) == Py_None ? Py_True : Py_False) ||
-                 set_new(own, name_info, PyObject_CallNoArgs(info_type)) ||
-                 set_new(own, name_created, created(wanted, size, now, close)) ||
-                 set_new(own, name_executed, executed(size));
+    int failed = now == NULL || set(own, name_plimit, attribute(wanted, name_pricelimit)) ||
+                 set(own, name_exectype, kind == Py_None ? zero : kind) ||
+                 set(own, name_size, size) ||
+                 set(own, name_active, attribute(wanted, name_parent) == Py_None ? Py_True : Py_False) ||
+                 set_new(own, NAMED(name_info), PyObject_CallNoArgs(info_type)) ||
+                 set_new(own, NAMED(name_created), created(wanted, size, now, close)) ||
+                 set_new(own, NAMED(name_executed), executed(size));
     Py_XDECREF(close);
     Py_XDECREF(now);
     return failed ? -1 : 0;
@@ -332,7 +328,7 @@ plain_session_end(PyObject *data, PyObject *now)
                           PyDateTime_TIME_GET_MICROSECOND(session) / 86400e6};
         /* next to its end Python decides, and finds the same either way */
         if (time >= 0.0 && time - day < parts[1] + parts[2] + parts[3] + parts[4] - 2e-8)
-            end = PyObject_CallFunction(exact_sum, "((ddddd))", parts[0], parts[1], parts[2], parts[3], parts[4]);
+            end = PyFloat_FromDouble(exact_sum(parts, 5));
     }
     Py_XDECREF(session);
     return end;
@@ -348,13 +344,13 @@ finish(PyObject *order, PyObject *own, PyObject *data, PyObject *session_end)
         return -1;
     PyObject *valid = attribute(own, name_valid);
     if (valid != Py_None && !PyFloat_Check(valid) && !PyLong_Check(valid) &&
-        set_new(own, name_valid, PyObject_CallMethodOneArg(data, name_date2num, valid)))
+        set_new(own, NAMED(name_valid), PyObject_CallMethodOneArg(data, name_date2num, valid)))
         return -1;
     PyObject *now = attribute(attributes(attribute(own, name_created)), name_dt);
     PyObject *end = now == NULL ? NULL : plain_session_end(data, now);
     if (end == NULL && !PyErr_Occurred())
         end = PyObject_CallFunctionObjArgs(session_end, data, now, NULL);
-    return set_new(own, name_dteos, end);
+    return set_new(own, NAMED(name_dteos), end);
 }
 
 /* The next reference, from the counter that all orders share. */
@@ -373,9 +369,9 @@ order_of(PyTypeObject *type, PyObject *wanted, PyObject *session_end)
     PyObject *own = PyDict_Copy(order_template);
     PyObject *data = attribute(wanted, name_data), *given = attribute(wanted, name_size);
     PyObject *size = NULL, *params = params_of(type, wanted), *order = NULL;
-    if (own == NULL || params == NULL || PyDict_SetItem(own, name_params, params) ||
-        PyDict_SetItem(own, name_p, params) || set_new(own, name_ref, next_reference()) ||
-        PyDict_SetItem(own, name_data, data) || PyDict_SetItem(own, name_valid, attribute(wanted, name_valid)))
+    if (own == NULL || params == NULL || set(own, name_params, params) ||
+        set(own, name_p, params) || set_new(own, NAMED(name_ref), next_reference()) ||
+        set(own, name_data, data) || set(own, name_valid, attribute(wanted, name_valid)))
         goto end;
     size = type == buy_type ? Py_NewRef(given) : PyNumber_Negative(given);
     if (size == NULL || complete(own, wanted, size, data))
@@ -429,13 +425,14 @@ shaped(PyObject *kind, PyObject *own)
 }
 
 /* A dictionary of the same entries that shares its keys with all its copies, as the attributes of plain objects do:
- * a copy is an array of values, a quarter of the memory. Steals `own`.
+ * a copy is an array of values, a quarter of the memory. Its shape becomes the one of this number, if there is one.
+ * Steals `own`.
  *
  * The names to come are part of the keys from the beginning. Python makes room for more keys in the first objects of
  * a class than in later ones.
  */
 PyObject *
-compact(PyObject *own, PyObject *to_come)
+compact(PyObject *own, PyObject *to_come, int number)
 {
     PyObject *kind = PyObject_CallFunction((PyObject *)&PyType_Type, "s(){}", "Shape"), *made = NULL, *all = NULL;
     if (own != NULL && kind != NULL && (all = PyDict_Copy(own)) != NULL &&
@@ -449,6 +446,8 @@ compact(PyObject *own, PyObject *to_come)
     Py_XDECREF(own);
     Py_XDECREF(kind);
     Py_XDECREF(made);
+    if (shared != NULL && number < SHAPES && learn_shape(number, shared, all))
+        Py_CLEAR(shared);
     Py_XDECREF(all);
     return shared;
 }
@@ -481,9 +480,9 @@ make_templates(void)
     wanted_template = PyDict_New();
     for (Py_ssize_t number = 0; wanted_names && wanted_template && number < PyTuple_GET_SIZE(wanted_names); number++)
         PyDict_SetItem(wanted_template, PyTuple_GET_ITEM(wanted_names, number), Py_None);
-    data_template = compact(data_template, NULL);
-    bit_template = compact(bit_template, NULL);
-    wanted_template = compact(wanted_template, NULL);
+    data_template = compact(data_template, NULL, RECORD_SHAPE);
+    bit_template = compact(bit_template, NULL, BIT_SHAPE);
+    wanted_template = compact(wanted_template, NULL, WANTED_SHAPE);
     return wanted_names && wanted_template && data_template && bit_template ? 0 : -1;
 }
 
@@ -500,7 +499,7 @@ make_order_template(void)
         Py_None, name_limitoffset, 0.0, name_position, 0, name_created, Py_None, name_executed, Py_None, name_dteos,
         Py_None);
     PyObject *to_come = Py_BuildValue("{OOOi}", name_pannotated, Py_None, name_plen, 0);
-    order_template = to_come == NULL ? NULL : compact(order_template, to_come);
+    order_template = to_come == NULL ? NULL : compact(order_template, to_come, ORDER_SHAPE);
     Py_XDECREF(to_come);
     int failed = order_template == NULL;
     return failed || !zero || !infinity || !minus_infinity ? -1 : 0;
@@ -513,17 +512,19 @@ add_orders(PyObject *module)
     bit_type = type_of("backtrader.order", "OrderExecutionBit");
     buy_type = type_of("backtrader.order", "BuyOrder");
     sell_type = type_of("backtrader.order", "SellOrder");
-    deque_type = type_of("collections", "deque");
     order_base = (PyObject *)type_of("backtrader.order", "OrderBase");
     info_type = (PyObject *)type_of("backtrader.utils", "AutoOrderedDict");
-    exact_sum = (PyObject *)type_of("math", "fsum");
     PyObject *feed = (PyObject *)type_of("backtrader.feed", "AbstractDataBase");
     date2num = feed == NULL ? NULL : PyObject_GetAttr(feed, name_date2num);
     Py_XDECREF(feed);
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || date2num == NULL || exact_sum == NULL)
+    if (PyDateTimeAPI == NULL || date2num == NULL)
         return -1;
-    if (!data_type || !bit_type || !buy_type || !sell_type || !deque_type || !order_base || !info_type)
+    if (!data_type || !bit_type || !buy_type || !sell_type || !order_base || !info_type)
+        return -1;
+    params_types[0] = (PyTypeObject *)PyObject_GetAttr((PyObject *)buy_type, name_params);
+    params_types[1] = (PyTypeObject *)PyObject_GetAttr((PyObject *)sell_type, name_params);
+    if (!params_types[0] || !params_types[1])
         return -1;
     return make_templates() || make_order_template() || PyModule_AddFunctions(module, functions) ? -1 : 0;
 }

@@ -25,27 +25,34 @@ typedef struct {
 } Execution;
 
 /* A parameter of an order, which may be among its own attributes or among its parameters only; borrowed. */
+#define parameter(own, name) parameter_at(own, name, number_of_##name)
+
 static inline PyObject *
-parameter(PyObject *own, PyObject *name)
+parameter_at(PyObject *own, PyObject *name, int number_of_name)
 {
-    PyObject *value = PyDict_GetItemWithError(own, name);
+    PyObject *value = found_at(own, name, number_of_name);
     if (value != NULL || PyErr_Occurred())
         return value;
-    PyObject *params = attribute(own, name_p);
+    PyObject *params = attribute(own, name_p), **wanted = params == NULL ? NULL : _PyObject_GetDictPtr(params);
+    if (wanted != NULL && *wanted != NULL && (value = found_at(*wanted, name, number_of_name)) != NULL)
+        return value;
+    PyErr_Clear();
     PyObject *given = params == NULL ? NULL : PyObject_GetAttr(params, name);
     Py_XDECREF(given); /* the parameters keep it */
     return given;
 }
 
 /* The same of any order; a new reference. */
+#define parameter_of(order, name) parameter_of_at(order, name, number_of_##name)
+
 static inline PyObject *
-parameter_of(PyObject *order, PyObject *name)
+parameter_of_at(PyObject *order, PyObject *name, int number_of_name)
 {
     PyObject *own = attributes(order);
-    return own == NULL ? NULL : Py_XNewRef(parameter(own, name));
+    return own == NULL ? NULL : Py_XNewRef(parameter_at(own, name, number_of_name));
 }
 
-PyObject *compact(PyObject *own, PyObject *to_come);
+PyObject *compact(PyObject *own, PyObject *to_come, int number);
 PyObject *object_with(PyTypeObject *type, PyObject *own);
 int is_plain_order(PyObject *order);
 PyObject *tell(PyObject *order, PyObject *own);

@@ -22,10 +22,11 @@ item_of_anything(PyObject *values, PyObject *clock, PyObject *ago)
 }
 
 static PyObject *
-item(PyObject *self, PyObject *ago, PyObject *name)
+item(PyObject *self, PyObject *ago, PyObject *name, int number)
 {
     PyObject *own = attributes(self), *clock, *values;
-    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL || (values = attribute(own, name)) == NULL)
+    if (own == NULL || (clock = attribute(own, name_clock_now)) == NULL ||
+        (values = attribute_at_place(own, name, number)) == NULL)
         return NULL;
     Py_ssize_t now = clock_read(clock);
     if (now == -2 && PyErr_Occurred())
@@ -33,8 +34,12 @@ item(PyObject *self, PyObject *ago, PyObject *name)
     if (PyLong_CheckExact(ago) && Py_IS_TYPE(values, array_type)) {
         int beyond = 0;
         long long back = PyLong_AsLongLongAndOverflow(ago, &beyond);
-        if (!beyond && back < PY_SSIZE_T_MAX / 2 && back > -PY_SSIZE_T_MAX / 2)
-            return PySequence_GetItem(values, now + (Py_ssize_t)back);
+        if (!beyond && back < PY_SSIZE_T_MAX / 2 && back > -PY_SSIZE_T_MAX / 2) {
+            Py_ssize_t at = now + (Py_ssize_t)back;
+            if (is_doubles(values) && at >= 0 && at < Py_SIZE(values))
+                return PyFloat_FromDouble(doubles_of(values)[at]);
+            return PySequence_GetItem(values, at);
+        }
     }
     return item_of_anything(values, clock, ago);
 }
@@ -43,14 +48,14 @@ item(PyObject *self, PyObject *ago, PyObject *name)
 static PyObject *
 line_item(PyObject *self, PyObject *ago)
 {
-    return item(self, ago, name_array);
+    return item(self, ago, NAMED(name_array));
 }
 
 /* lines._series_item */
 static PyObject *
 series_item(PyObject *self, PyObject *ago)
 {
-    return item(self, ago, name_first_values);
+    return item(self, ago, NAMED(name_first_values));
 }
 
 /* lines._line_length */
@@ -72,6 +77,32 @@ is_held(PyObject *self)
     if (own == NULL || (size = attribute(own, name_size)) == NULL)
         return -1;
     return PyObject_IsTrue(size);
+}
+
+/* Where objects of a type keep the values that they are read from; borrowed, NULL for a type that is read otherwise. */
+PyObject *
+values_of(PyTypeObject *type)
+{
+    PyMappingMethods *mapping = type->tp_as_mapping;
+    if (mapping == NULL)
+        return NULL;
+    if (mapping->mp_subscript == line_item)
+        return name_array;
+    return mapping->mp_subscript == series_item ? name_first_values : NULL;
+}
+
+/* Whether the length of a type's objects is that of its clock. */
+int
+counts_bars(PyTypeObject *type)
+{
+    return type->tp_as_mapping != NULL && type->tp_as_mapping->mp_length == length;
+}
+
+/* Whether an object of a type is true while it holds anything. */
+int
+tells_held(PyTypeObject *type)
+{
+    return type->tp_as_number != NULL && type->tp_as_number->nb_bool == is_held;
 }
 
 #define READS_TYPE(made, text, doc, ...)                                                                               \

@@ -20,9 +20,9 @@ typedef struct {
 /* ---------------------------------------------------------------- one trade */
 
 static int
-set_truth(PyObject *own, PyObject *name, int truth)
+set_truth(PyObject *own, PyObject *name, int number, int truth)
 {
-    return PyDict_SetItem(own, name, truth ? Py_True : Py_False);
+    return set_at(own, name, number, truth ? Py_True : Py_False);
 }
 
 static Number
@@ -52,10 +52,12 @@ multiplier(PyObject *info)
 
 /* The bar and time of the data, as a trade notes them. */
 static int
-set_moment(PyObject *own, PyObject *data, PyObject *name_of_bar, PyObject *name_of_time, Py_ssize_t bar)
+set_moment(PyObject *own, Change *change, Py_ssize_t bar, PyObject *name_of_bar, int number_of_bar,
+           PyObject *name_of_time, int number_of_time)
 {
-    PyObject *line = stored(data, name_datetime), *time = line == NULL ? NULL : PyObject_GetItem(line, zero);
-    int failed = time == NULL || number_set(own, name_of_bar, whole(bar)) || PyDict_SetItem(own, name_of_time, time);
+    PyObject *line = stored(change->data, name_datetime), *time = line == NULL ? NULL : PyObject_GetItem(line, zero);
+    int failed = time == NULL || number_set_at(own, name_of_bar, number_of_bar, whole(bar)) ||
+                 set_at(own, name_of_time, number_of_time, time);
     Py_XDECREF(line);
     Py_XDECREF(time);
     return failed ? -1 : 0;
@@ -67,16 +69,16 @@ update_state(PyObject *own, Change *change, Number before, Number after)
 {
     Py_ssize_t bar = PyObject_Size(change->data);
     int opens = is_zero(before), is_open = !is_zero(after), closes = !is_zero(before) && !is_open;
-    if (bar < 0 || set_truth(own, name_justopened, opens))
+    if (bar < 0 || set_truth(own, NAMED(name_justopened), opens))
         return -1;
-    if (opens && (set_moment(own, change->data, name_baropen, name_dtopen, bar) ||
-                  set_truth(own, name_is_long, after.value > 0)))
+    if (opens && (set_moment(own, change, bar, NAMED(name_baropen), NAMED(name_dtopen)) ||
+                  set_truth(own, NAMED(name_is_long), after.value > 0)))
         return -1;
     Number length = difference(whole(bar), number_in(own, name_baropen));
-    if (set_truth(own, name_isopen, is_open) || number_set(own, name_barlen, length) ||
-        set_truth(own, name_isclosed, closes))
+    if (set_truth(own, NAMED(name_isopen), is_open) || number_set(own, name_barlen, length) ||
+        set_truth(own, NAMED(name_isclosed), closes))
         return -1;
-    if (closes && set_moment(own, change->data, name_barclose, name_dtclose, bar))
+    if (closes && set_moment(own, change, bar, NAMED(name_barclose), NAMED(name_dtclose)))
         return -1;
     return is_open || closes ? number_set(own, name_status, whole(closes ? TRADE_CLOSED : TRADE_OPEN)) : 0;
 }
@@ -107,7 +109,7 @@ update(PyObject *trade, Change *change)
         profit = product(product(negative(size), difference(price, average)), mult);
     Number total = sum(number_in(own, name_pnl), profit), net = difference(total, fees);
     Number value = product(after, average);
-    PyObject *keeps = PyDict_GetItemWithError(own, name_historyon);
+    PyObject *keeps = found(own, name_historyon);
     if (keeps != Py_False || is_zero(size) || mult.kind == STRANGE || net.kind == STRANGE || value.kind == STRANGE)
         return update_in_python(trade, change);
     if (number_set(own, name_commission, fees) || number_set(own, name_size, after) ||
@@ -125,9 +127,9 @@ new_trade(PyObject *strategy, Change *change)
     PyObject *ref = counter == NULL ? NULL : PyIter_Next(counter), *history = PyList_New(0);
     PyObject *keeps = stored(strategy, name_tradehistoryon), *id = parameter_of(change->order, name_tradeid);
     if (own != NULL &&
-        (ref == NULL || history == NULL || keeps == NULL || id == NULL || PyDict_SetItem(own, name_ref, ref) ||
-         PyDict_SetItem(own, name_data, change->data) || PyDict_SetItem(own, name_tradeid, id) ||
-         PyDict_SetItem(own, name_historyon, keeps) || PyDict_SetItem(own, name_history, history)))
+        (ref == NULL || history == NULL || keeps == NULL || id == NULL || set(own, name_ref, ref) ||
+         set(own, name_data, change->data) || set(own, name_tradeid, id) ||
+         set(own, name_historyon, keeps) || set(own, name_history, history)))
         Py_CLEAR(own);
     Py_XDECREF(counter);
     Py_XDECREF(ref);
@@ -140,17 +142,17 @@ new_trade(PyObject *strategy, Change *change)
 /* ---------------------------------------------------------------- the trades that an order moves */
 
 static int
-is_so(PyObject *trade, PyObject *name)
+is_so(PyObject *trade, PyObject *name, int number)
 {
-    PyObject *own = attributes(trade), *value = own == NULL ? NULL : attribute(own, name);
+    PyObject *own = attributes(trade), *value = own == NULL ? NULL : attribute_at_place(own, name, number);
     return value == NULL ? -1 : PyObject_IsTrue(value);
 }
 
 /* Queue a trade as it is now, if it is so. */
 static int
-queue_if(PyObject *queue, PyObject *trade, PyObject *name)
+queue_if(PyObject *queue, PyObject *trade, PyObject *name, int number)
 {
-    int is = is_so(trade, name);
+    int is = is_so(trade, name, number);
     if (is <= 0)
         return is;
     PyObject *copy = object_with(trade_type, PyDict_Copy(attributes(trade)));
@@ -172,20 +174,29 @@ begin_trade(PyObject *trades, PyObject *strategy, Change *change)
 
 /* An attribute that its object keeps; borrowed. */
 static PyObject *
-kept(PyObject *object, PyObject *name)
+kept_at(PyObject *object, PyObject *name, int number)
 {
-    PyObject *value = stored(object, name);
+    PyObject **own = _PyObject_GetDictPtr(object);
+    PyObject *value = own == NULL || *own == NULL ? NULL : found_at(*own, name, number);
+    if (value != NULL || PyErr_Occurred())
+        return value;
+    value = PyObject_GetAttr(object, name);
     Py_XDECREF(value);
     return value;
 }
+
+#define kept(object, name) kept_at(object, NAMED(name))
 
 /* What of an execution closed or opened something; 0 where nothing did. */
 static int
 take_part(Change *change, PyObject *bit, PyObject *size, PyObject *value, PyObject *fee)
 {
-    if ((change->size = kept(bit, size)) == NULL || (change->value = kept(bit, value)) == NULL ||
-        (change->fee = kept(bit, fee)) == NULL || (change->price = kept(bit, name_price)) == NULL ||
-        (change->profit = kept(bit, name_pnl)) == NULL)
+    change->size = size;
+    change->value = value;
+    change->fee = fee;
+    change->price = kept(bit, name_price);
+    change->profit = kept(bit, name_pnl);
+    if (!size || !value || !fee || !change->price || !change->profit)
         return -1;
     return PyObject_IsTrue(change->size);
 }
@@ -197,19 +208,20 @@ change_trades(PyObject *strategy, Change *change, PyObject *bit, PyObject *trade
     PyObject *trade = PyList_GetItem(trades, PyList_GET_SIZE(trades) - 1);
     if (trade == NULL)
         return -1;
-    int closes = take_part(change, bit, name_closed, name_closedvalue, name_closedcomm);
-    if (closes < 0 || (closes && (update(trade, change) || queue_if(queue, trade, name_isclosed))))
+    int closes =
+        take_part(change, bit, kept(bit, name_closed), kept(bit, name_closedvalue), kept(bit, name_closedcomm));
+    if (closes < 0 || (closes && (update(trade, change) || queue_if(queue, trade, NAMED(name_isclosed)))))
         return -1;
-    int opens = take_part(change, bit, name_opened, name_openedvalue, name_openedcomm);
+    int opens = take_part(change, bit, kept(bit, name_opened), kept(bit, name_openedvalue), kept(bit, name_openedcomm));
     if (opens < 0)
         return -1;
     if (opens) {
-        int is_over = is_so(trade, name_isclosed);
+        int is_over = is_so(trade, NAMED(name_isclosed));
         if (is_over < 0 || (is_over && (trade = begin_trade(trades, strategy, change)) == NULL) ||
-            update(trade, change) || queue_if(queue, trade, name_isclosed))
+            update(trade, change) || queue_if(queue, trade, NAMED(name_isclosed)))
             return -1;
     }
-    return queue_if(queue, trade, name_justopened);
+    return queue_if(queue, trade, NAMED(name_justopened));
 }
 
 /* The trades of a feed by the order's id; a new reference. */
@@ -305,6 +317,6 @@ add_trades(PyObject *Py_UNUSED(module))
         name_justopened, Py_False, name_isopen, Py_False, name_isclosed, Py_False, name_baropen, 0, name_dtopen, 0.0,
         name_barclose, 0, name_dtclose, 0.0, name_barlen, 0, name_historyon, Py_False, name_history, Py_None,
         name_status, TRADE_CREATED);
-    trade_template = compact(trade_template, NULL);
+    trade_template = compact(trade_template, NULL, TRADE_SHAPE);
     return trade_type && base_scheme && stock_scheme && zero && trade_template ? 0 : -1;
 }

@@ -13,6 +13,7 @@ from broker.alerts import Alerts
 from broker.bar_series import Patience
 from broker.costs import cost_model
 from broker.deployment.report import session_report
+from broker.deployment.supervision import SUPERVISOR
 from broker.deployment.trading import Ending, Plan, Surroundings, trade
 from broker.emergency import stop_everything
 from broker.ib.session import Session
@@ -20,7 +21,7 @@ from broker.ib.settings import SessionSettings
 from risk.limits import Limits
 from strategies.base_strategy import BaseStrategy
 from warehouse.calendar import get_calendar
-from warehouse.ledger.records import Command, DeploymentSwitched, Scope
+from warehouse.ledger.records import Command, DeploymentSwitched, Heartbeat, Scope
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
@@ -64,11 +65,12 @@ class Scripted(BaseStrategy):
 class Stage:
     """One deployment on one gateway, run by run."""
 
-    def __init__(self, desk, folder, stack):
-        self.desk, self.folder, self.stack = desk, folder, stack
+    def __init__(self, desk, folder, stack, day=DAY):
+        self.desk, self.folder, self.stack, self.day = desk, folder, stack, day
         self.ledger = stack.enter_context(Ledger.open(folder / "ledger.sqlite"))
         self.act, self.orders, self.outcome, self.attempt, self.eager = None, [], None, 0, False
-        self.bars, self.strategy, self.came = [], None, threading.Condition()
+        self.keeps = True
+        self.bars, self.closes, self.strategy, self.came = [], {}, None, threading.Condition()
         Scripted.stage = self
         switched = DeploymentSwitched(self.clock(), True, "scripted", "paper", "", "")
         self.ledger.append(Scope("scripted", ACCOUNT), switched)
@@ -82,6 +84,7 @@ class Stage:
         with self.came:
             self.strategy = strategy
             self.bars.append((data.datetime.datetime(0), data.is_live()))
+            self.closes[self.bars[-1][0]] = data.close[0]
             self.came.notify_all()
 
     def start(self, **limits):
@@ -91,8 +94,8 @@ class Stage:
         session = Session(SessionSettings(port=self.desk.gateway.port, client_id=CLIENT, skew_most=1e9, **QUICK))
         patience = dataclasses.replace(Patience.of(Resolution.MINUTE), pause=0.05, silence=1e6)
         plan = Plan(
-            "scripted", DAY, f"run{self.attempt}", self.attempt, Scripted, {}, ("AAPL",), Resolution.MINUTE,
-            Limits(**limits), cost_model("ibkr_fixed"), DAY - timedelta(days=4), patience=patience,
+            "scripted", self.day, f"run{self.attempt}", self.attempt, Scripted, {}, ("AAPL",), Resolution.MINUTE,
+            Limits(**limits), cost_model("ibkr_fixed"), self.day - timedelta(days=4), patience=patience,
         )  # fmt: skip
         self.session = session
         self.thread = threading.Thread(target=self._run, args=(plan, session))
@@ -115,7 +118,10 @@ class Stage:
             with session, Alerts("test", None) as alerts:
                 session.open()
                 own = Warehouse(self.folder / "data")
-                self.outcome = trade(plan, Surroundings(session, self.ledger, own, XNYS, alerts, self.clock, self.stop))
+                around = Surroundings(
+                    session, self.ledger, own, XNYS, alerts, self.clock, self.stop, lambda: self.keeps
+                )
+                self.outcome = trade(plan, around)
         except Exception as failure:  # noqa: BLE001 (told to the test)
             self.outcome = failure
 
@@ -232,6 +238,7 @@ def test_an_intent_is_in_the_ledger_with_the_bar_it_was_decided_on(stage):
     (intent,) = stage.kinds("intent")
     bar = stage.bars[-1][0]
     assert intent.bar_ts.replace(tzinfo=None) == bar
+    assert float(intent.decision_price) == stage.closes[bar]
     assert intent.order_ref == f"scripted/20240108/{bar:%H%M%S}/0"
 
 
@@ -278,6 +285,16 @@ def test_stop_keep_leaves_position_and_protection(stage):
     assert (stage.held(), stage.working()) == ({"AAPL": held}, {("STP", held)})
 
 
+@pytest.mark.parametrize("action", ["stop_keep", "stop_flatten"])
+def test_a_stop_that_was_taken_back_before_any_run_saw_it_stops_none(stage, action):
+    for wanted in (action, "resume"):
+        stage.ledger.append(Scope("scripted", ACCOUNT), Command(stage.clock(), wanted, "a test", "tester"))
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    assert [answer.outcome for answer in stage.kinds("answer")] == ["overtaken", "done"]
+
+
 def test_a_run_that_is_told_to_end_says_so(stage):
     stage.start()
     stage.stop.set()
@@ -301,6 +318,23 @@ def test_the_next_run_goes_on_with_position_protection_and_memory(stage):
     settled(stage, lambda s: not s.held())
     settled(stage, lambda s: not s.working())
     assert len({i.order_ref for i in stage.kinds("intent")}) == 3
+    first, second = stage.kinds("trading_begin")
+    assert [(one.quantity, len(began.working)) for began in (first, second) for one in began.held] == [
+        (0, 0), (held["AAPL"], 1)
+    ]  # fmt: skip
+    (protecting,) = second.working
+    assert (protecting.order_type, protecting.quantity, protecting.reduces_only) == ("STP", held["AAPL"], True)
+    assert second.variables["own"]["counted"] > 0
+
+
+def test_a_session_whose_bars_cannot_be_kept_is_traded_all_the_same(stage):
+    (stage.folder / "data").mkdir()
+    (stage.folder / "data" / "seen").write_text("no folder")
+    stage.start()
+    stage.step(1, buy())
+    settled(stage, lambda s: s.held())
+    (alarm,) = [a for a in stage.kinds("alarm") if a.code == "bars_not_recorded"]
+    assert "the bars of the session are not recorded" in alarm.text
 
 
 def test_a_protective_order_that_filled_while_nobody_ran_is_booked(stage):
@@ -324,12 +358,12 @@ def test_a_lost_connection_in_a_session_is_got_over(stage):
     stage.step(1, buy())
     settled(stage, lambda s: s.held())
     stage.desk.command("disconnect", client=CLIENT)
+    stage.until(lambda: "session_disconnected" in {a.code for a in stage.kinds("alarm")})
     stage.until(lambda: stage.session.state.value == "READY")
     stage.go_live()
     stage.step(1, leave)
     settled(stage, lambda s: not s.held())
     stage.until(lambda: sum(1 for f in stage.ledger.fills(ACCOUNT) if f.filled.side == "SELL") == 1)
-    assert "session_disconnected" in {a.code for a in stage.kinds("alarm")}
 
 
 def test_a_symbol_that_is_halted_takes_no_orders_until_it_trades_again(stage):
@@ -353,6 +387,24 @@ def test_a_halt_outlives_the_run(stage):
     stage.step(1, buy())
     stage.until(lambda: "Rejected" in [name for name, _ in stage.orders])
     assert (stage.held(), stage.kinds("intent")) == ({}, [])
+
+
+def test_a_run_whose_account_was_lost_to_another_ends_before_it_trades_again(stage):
+    stage.start()
+    stage.keeps = False
+    stage.command("halt")  # the status changes, so that the next heartbeat is due
+    stage.thread.join(20)
+    assert str(stage.outcome) == "account: the lock of DU1234567 was lost to somebody else."
+    assert [r.ended.outcome for r in stage.ledger.sessions("scripted")] == ["failed"]
+
+
+def test_a_supervisor_that_fell_silent_is_told_of_once(stage):
+    stage.start()
+    stage.ledger.beat("scripted", Heartbeat(datetime.now(UTC) - timedelta(minutes=2), SUPERVISOR, 1, "here"))
+    stage.until(lambda: stage.kinds("alarm"))
+    stage.command("halt")  # another heartbeat, as the status is another one
+    stage.until(lambda: "HALT_ENTRIES" in stage.status())
+    assert [one.code for one in stage.kinds("alarm")] == ["supervisor_silent"]
 
 
 def test_the_figures_of_the_account_are_in_the_ledger(stage):

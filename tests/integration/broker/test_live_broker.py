@@ -862,6 +862,22 @@ def test_a_swallowed_order_is_sent_again_once_it_is_provably_nowhere(live):
     assert floor.positions == {"AAPL": "10"}
 
 
+def test_a_swallowed_order_is_not_sent_again_once_entries_are_halted(live):
+    floor = live(patience=SOON)
+
+    def script(trader, floor, _stage):
+        yield floor.bar()
+        floor.command("fault", request="place_order", action="swallow", times=1)
+        order = trader.buy(size=10)
+        floor.guard.halt(HaltState.HALT_ENTRIES, "test", floor.now())
+        yield over(order)
+        assert (order.getstatusname(), floor.gateway_orders()) == ("Rejected", [])
+        assert "HALT_ENTRIES" in order.info.reason
+
+    floor.run(script)
+    assert floor.positions == {}
+
+
 @pytest.mark.parametrize(
     ("code", "text", "status"),
     [

@@ -1,5 +1,6 @@
 """Asking for the account's state beside a running Cerebro."""
 
+import threading
 from contextlib import ExitStack
 from queue import Empty
 from time import monotonic
@@ -60,3 +61,22 @@ def test_a_question_without_a_whole_answer_is_asked_again(asked):
     desk.command("fault", answer="positionEnd", action="drop", times=1)
     resync.ask()
     assert snapshots(heard, 1) == 1
+
+
+def test_an_end_that_comes_while_a_question_is_taken_up_is_seen(asked):
+    _, _, resync = asked
+    resync.stop()
+
+    class Wish(threading.Event):
+        """The wish for a snapshot; as it is taken up, the end comes."""
+
+        def clear(self):
+            late._over.set()
+            self.set()
+            super().clear()
+
+    late = Resync(resync._gateway, seconds=0.3)
+    late._wanted = Wish()
+    late.start().ask()
+    late._thread.join(5)
+    assert not late._thread.is_alive()

@@ -1,9 +1,11 @@
 """The session over TCP: READY only when everything was told, and again after everything that can happen."""
 
+import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from queue import Empty
@@ -202,6 +204,27 @@ def test_a_half_open_socket_is_noticed(desk, connect):
     assert lost.reason == "The gateway is silent for more than 0.5 seconds."
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: session.next_order_id(),
+        lambda session: session.cancel_order(1),
+        lambda session: session.cancel_everything(),
+    ],
+    ids=["next_order_id", "cancel_order", "cancel_everything"],
+)
+def test_a_call_before_the_handshake_is_over_fails_as_one_without_a_connection(connect, call):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        session = connect(port=mute.getsockname()[1], connect_seconds=0.5)
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(session.open)
+            assert session.wait_for(SessionState.CONNECTING, 5)
+            with pytest.raises(GatewayUnreachableError):
+                call(session)
+            with pytest.raises(GatewayUnreachableError, match="handshake"):
+                opening.result(10)
+
+
 def test_a_restarted_gateway_is_found_again(desk, connect):
     session = connect()
     session.open()
@@ -398,8 +421,9 @@ def test_an_unsubscribed_stream_is_silent(desk, connect):
     step(desk, session)
     session.server_time()
     heard = []
-    while not session.heard.empty():
-        heard.append(session.heard.get())
+    with suppress(Empty):
+        while True:
+            heard.append(session.heard.get_nowait())
     assert [e for e in heard if isinstance(e, BarUpdate)] == []
 
 

@@ -19,7 +19,7 @@ from tests.integration.pipelines.real_login import REAL, RealLogin
 from tests.unit.broker.simulator.recordings import minutes
 from warehouse.errors import InvalidRequestError
 from warehouse.ledger.locks import AccountLock
-from warehouse.ledger.records import Scope, SessionEnded, SessionStarted
+from warehouse.ledger.records import CommandAnswered, Scope, SessionEnded, SessionStarted
 from warehouse.store import Warehouse
 
 pytestmark = pytest.mark.integration
@@ -234,4 +234,14 @@ def test_a_deployment_that_is_stopped_gets_no_run(settings, instance):
     on(settings)
     with open_ledger(settings) as ledger:
         give_command(ledger, "quick", "stop_keep", "enough", "tester")
+    assert supervise_all(instance, settings) == ([], ["quick: it is switched off"])
+
+
+def test_a_deployment_that_is_to_be_closed_gets_a_run_until_one_has_answered(settings, instance):
+    on(settings)
+    with open_ledger(settings) as ledger:
+        number = give_command(ledger, "quick", "stop_flatten", "enough", "tester")
+        (request,), _ = supervise_all(instance, settings)
+        assert request.run_key == "quick:2024-01-08:1"
+        ledger.append(Scope("quick", ACCOUNT, DAY), CommandAnswered(datetime.now(UTC), number, "done"))
     assert supervise_all(instance, settings) == ([], ["quick: it is switched off"])

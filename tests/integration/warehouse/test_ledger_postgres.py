@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from tests.integration.servers import postgres
 from tests.integration.warehouse.test_ledger_processes import COMMITS, LOCKS, killed, started
 from tests.unit.warehouse.ledger.behaviour import LedgerBehaviour
+from tests.unit.warehouse.ledger.older import make_older
 from tests.unit.warehouse.ledger.samples import ONE_OF_EACH, OPEN, SCOPE, changed, filled, intent, switched
 from warehouse.catalog import Catalog
 from warehouse.errors import AccountLockedError, LedgerError, LedgerSchemaError, QueryError
@@ -124,6 +125,14 @@ def test_a_newer_ledger_is_refused(ledger, url, tmp_path):
         Catalog(tmp_path, tmp_path, url).query("FROM live_orders")
 
 
+def test_an_older_ledger_is_brought_up_to_date(url, tmp_path):
+    make_older(url, "0001", SCOPE, intent("old"))
+    with Ledger.open(url) as ledger:
+        assert [one.intent for one in ledger.open_intents("DU1")] == [intent("old")]
+    shown = Catalog(tmp_path, tmp_path, url).query("SELECT decision_price FROM live_intents")
+    assert shown.to_pylist() == [{"decision_price": None}]
+
+
 def test_many_may_open_a_new_ledger_at_once(url):
     barrier = threading.Barrier(4)
 
@@ -200,6 +209,20 @@ def test_a_lock_that_the_server_forgot_is_not_held(url):
             assert other.is_held()
             assert not lock.is_held()
         lock.release()
+
+
+def test_a_lock_that_the_server_forgot_is_taken_again_unless_another_was_quicker(url):
+    forget = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    with Ledger.open(url) as ledger:
+        mine, other = AccountLock(ledger, "DU1"), AccountLock(ledger, "DU1")
+        mine.acquire()
+        run(url, forget)
+        until_free(other)
+        assert (mine.keep(), mine.is_held(), other.is_free()) == (True, True, False)
+        run(url, forget)
+        until_free(other)
+        with other:
+            assert (mine.keep(), mine.is_held(), other.is_held()) == (False, False, True)
 
 
 def test_the_views_have_their_columns_without_tables_and_with_rows(url, tmp_path):

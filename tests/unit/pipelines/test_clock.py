@@ -57,6 +57,14 @@ def test_time_never_runs_backwards(simulator):
     assert told() == THEN
 
 
+def test_the_market_of_a_simulator_that_went_away_stands_still(simulator):
+    told = clock(simulator)
+    told()
+    simulator.socket.close()
+    told._asked = -1.0
+    assert told() == THEN
+
+
 @pytest.mark.parametrize("answer", [{}, {"now": "yesterday"}, []])
 def test_an_answer_that_is_no_time_is_an_error(simulator, answer):
     simulator.told = answer

@@ -10,14 +10,14 @@ from research.ahead import compiling_ahead
 
 
 def test_where_a_run_was_compiled_since_the_kernel_changed_nothing_is_started(tmp_path):
-    (tmp_path / "kernel_0").mkdir()
-    (tmp_path / "kernel_0" / "machine.simulate-1.py311.nbi").touch()
+    (tmp_path / "compiled_0").mkdir()
+    (tmp_path / "compiled_0" / "machine.simulate-1.py311.nbi").touch()
     with compiling_ahead(tmp_path) as starts:
         assert not starts
 
 
 def test_what_was_compiled_of_an_earlier_kernel_does_not_count(tmp_path):
-    index = tmp_path / "kernel_0" / "machine.simulate-1.py311.nbi"
+    index = tmp_path / "compiled_0" / "machine.simulate-1.py311.nbi"
     index.parent.mkdir()
     index.touch()
     os.utime(index, (0, 0))

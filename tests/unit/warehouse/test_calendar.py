@@ -73,3 +73,24 @@ def test_unknown_calendar_is_named() -> None:
 
 def test_calendar_survives_pickling_for_worker_processes(xnys: TradingCalendar) -> None:
     assert pickle.loads(pickle.dumps(xnys)) is xnys  # noqa: S301 (our own bytes)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open"),
+    [
+        (datetime(2024, 7, 3, 13, 29, 59, tzinfo=UTC), False),
+        (datetime(2024, 7, 3, 13, 30, tzinfo=UTC), True),
+        (datetime(2024, 7, 3, 16, 59, 59, tzinfo=UTC), True),
+        (datetime(2024, 7, 3, 17, tzinfo=UTC), False),  # an early close
+        (datetime(2024, 7, 4, 15, tzinfo=UTC), False),
+    ],
+)
+def test_an_exchange_is_open_from_its_open_to_just_before_its_close(
+    xnys: TradingCalendar, moment: datetime, is_open: bool
+) -> None:
+    assert xnys.is_open(moment) is is_open
+
+
+def test_an_exchange_is_closed_over_lunch_where_it_takes_a_break() -> None:
+    calendar = get_calendar("XHKG")
+    assert [calendar.is_open(datetime(2024, 7, 3, hour, 30, tzinfo=UTC)) for hour in (3, 4, 5)] == [True, False, True]

@@ -62,7 +62,8 @@ def test_a_run_that_beats_is_left_alone():
 def test_a_run_may_take_a_while_to_its_first_heartbeat():
     known = {"running": True, "attempts": 1, "launched": LATER - timedelta(minutes=3)}
     assert decide(**known) == Wait("it runs")
-    assert decide(LATER + timedelta(seconds=1), **known) == Start("momentum:2024-11-27:2", date(2024, 11, 27), 2)
+    begun = decide(LATER + timedelta(seconds=1), **known)
+    assert begun == Start("momentum:2024-11-27:2", date(2024, 11, 27), 2, lost=True)
 
 
 def test_the_heartbeat_of_an_earlier_run_is_none_of_this_one():
@@ -74,15 +75,31 @@ def test_a_silent_run_that_holds_the_lock_is_an_alarm_and_no_second_trader():
     known = {"running": True, "attempts": 1, "launched": LATER - timedelta(hours=1), "lock_free": False}
     waits = decide(heartbeat=LATER - timedelta(seconds=90), **known)
     assert (waits.reason, waits.alarm) == (
-        "nothing was heard of its run for 90 seconds, but the account's lock is still held",
+        "nothing was heard of its run since 2024-11-27 15:28:30 UTC, but the account's lock is still held",
         "stale_heartbeat",
     )
 
 
+def test_the_alarm_of_a_silent_run_reads_the_same_as_time_passes():
+    known = {"running": True, "attempts": 1, "launched": LATER - timedelta(hours=1), "lock_free": False}
+    beat = LATER - timedelta(seconds=90)
+    assert decide(heartbeat=beat, **known) == decide(LATER + timedelta(seconds=10), heartbeat=beat, **known)
+
+
+def test_a_silent_run_after_which_no_attempt_is_left_is_an_alarm_of_that():
+    known = {"running": True, "attempts": 6, "launched": LATER - timedelta(hours=1)}
+    waits = decide(**known)
+    assert (waits.alarm, waits.reason.endswith("; 6 runs of session 2024-11-27 have failed")) == (
+        "attempts_exhausted", True
+    )  # fmt: skip
+
+
 def test_a_silent_run_whose_lock_is_free_is_replaced_though_dagster_calls_it_running():
     launched = LATER - timedelta(hours=1)
-    begun = decide(running=True, attempts=1, launched=launched, heartbeat=LATER - timedelta(seconds=61))
-    assert begun == Start("momentum:2024-11-27:2", date(2024, 11, 27), 2)
+    known = {"running": True, "attempts": 1, "launched": launched}
+    assert decide(heartbeat=LATER - timedelta(seconds=15), **known) == Wait("it runs")
+    begun = decide(heartbeat=LATER - timedelta(seconds=16), **known)
+    assert begun == Start("momentum:2024-11-27:2", date(2024, 11, 27), 2, lost=True)
 
 
 def test_attempts_come_at_growing_distances():
@@ -97,6 +114,12 @@ def test_attempts_end():
 
 def test_a_lock_that_nobody_is_known_to_hold_is_an_alarm():
     assert decide(lock_free=False).alarm == "lock_held"
+
+
+def test_a_run_may_take_a_moment_to_let_go_of_the_account():
+    known = {"lock_free": False, "attempts": 1}
+    assert decide(ended=LATER - timedelta(seconds=15), **known).alarm is None
+    assert decide(ended=LATER - timedelta(seconds=16), **known).alarm == "lock_held"
 
 
 def test_another_deployment_on_the_account_is_an_alarm():

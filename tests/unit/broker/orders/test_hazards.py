@@ -464,6 +464,42 @@ def test_an_order_that_is_gone_without_a_word_is_cancelled_with_an_alarm(desk):
     assert (desk.state(), alarms(changes)) == ("CANCELLED", ["cancelled_by_broker"])
 
 
+def test_an_order_of_which_nothing_was_heard_but_its_cancellation_is_cancelled_once_it_is_gone(desk):
+    order = desk.send(ticket())
+    desk.hear(refusal(order, 202))
+    changes = desk.hear(snapshot(60), seconds=60)
+    assert (desk.state(), alarms(changes)) == ("CANCELLED", ["cancelled_by_broker"])
+
+
+def test_an_order_that_the_broker_refuses_raises_an_alarm(desk):
+    order = desk.send(ticket())
+    assert alarms(desk.hear(refusal(order, 201))) == ["order_rejected"]
+
+
+def test_shares_that_no_execution_tells_are_written_off_once_their_position_was_adopted(desk):
+    order = desk.working(ticket())
+    desk.hear(status(order, "Filled", 10))
+    for seconds in (2, 17):
+        desk.due(seconds)
+    assert desk.state() == "UNKNOWN"
+    desk.hear(snapshot(20), seconds=20)
+    assert desk.state() == "UNKNOWN"  # nothing says where the shares are, and the positions differ soon
+    desk.hear(held(10), seconds=21)
+    changes = desk.hear(snapshot(30, positions=[held(10)]), seconds=30)
+    assert (desk.state(), desk.position, desk.filled()) == ("FILLED", 10, 0)
+    assert alarms(changes) == ["position_mismatch"]
+
+
+def test_a_commission_whose_execution_never_comes_is_an_alarm_once(desk):
+    order = desk.working(ticket())
+    lost = commission(execution(order, 1, 10))
+    desk.hear(lost)
+    told = [code for seconds in range(15, 4000, 15) for code in alarms(desk.due(seconds))]
+    assert told == ["execution_missing"]
+    desk.hear(snapshot(4000, commissions=[lost]), seconds=4000)
+    assert [code for seconds in range(4015, 8000, 15) for code in alarms(desk.due(seconds))] == []
+
+
 # ---------------------------------------------------------------- codes on a new order
 
 

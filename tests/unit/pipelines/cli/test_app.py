@@ -1,6 +1,8 @@
 """What an error looks like to a person, and which exit code it has."""
 
+import contextlib
 import json
+import sqlite3
 from datetime import UTC, datetime
 
 import pytest
@@ -146,6 +148,18 @@ def test_sql_reads_the_ledger_that_the_settings_name(monkeypatch, capsys, tmp_pa
     with Ledger.open(tmp_path / "elsewhere.sqlite") as ledger:
         ledger.append(Scope("sma", "DU1"), AlarmRaised(datetime(2024, 1, 5, tzinfo=UTC), "outage", "It is dark."))
     monkeypatch.setenv("BARLOOM_LEDGER_URL", f"sqlite:///{tmp_path}/elsewhere.sqlite")
+    assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"text": "It is dark."}]
+
+
+def test_the_tables_of_a_ledger_are_made_again_from_its_events(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("BARLOOM_LEDGER_URL", f"sqlite:///{tmp_path}/ours.sqlite")
+    with Ledger.open(tmp_path / "ours.sqlite") as ledger:
+        ledger.append(Scope("sma", "DU1"), AlarmRaised(datetime(2024, 1, 5, tzinfo=UTC), "outage", "It is dark."))
+    with contextlib.closing(sqlite3.connect(tmp_path / "ours.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM alarms")
+    assert run(["live", "rebuild"]) == 0
+    assert capsys.readouterr().out == "The ledger's tables are made again from 1 event.\n"
     assert run(["sql", "SELECT text FROM live_alarms", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"text": "It is dark."}]
 

@@ -153,6 +153,22 @@ def test_a_run_may_send_any_number_of_orders():
     assert len(run.orders) > 1_024  # more than there is room for at first
 
 
+def test_a_run_of_many_bars_has_room_for_its_orders_from_the_start():
+    class InAndOut(BaseStrategy):
+        @classmethod
+        def signals(cls, bars, p):
+            turn = np.arange(len(bars)) // 5 % 2 == 1
+            return Signals(0, turn, ~turn, ~turn, turn)
+
+    ready = prepared(InAndOut, *(walk(symbol, 1_500, seed) for seed, symbol in enumerate("ABCDEF")))
+    ready = with_params(ready, InAndOut.space.defaults)
+    kernel = Kernel.prepare(ready)
+    begun = kernel._memory
+    run = kernel.run(ready.params)
+    assert len(run.orders) > 1_024
+    assert kernel._memory is begun
+
+
 def test_symbols_meet_the_broker_in_the_order_of_their_first_decisions():
     class Later(BaseStrategy):
         @classmethod

@@ -15,7 +15,10 @@ from backtrader.linebuffer import MetaLineActions
 
 from research.engine import making
 from research.engine.cerebro import FastCerebro
+from research.feed import ArrowFeed
 from tests.unit.research.engine.test_cerebro import ALIGNED, THREE_ALIGNED, run
+
+pytestmark = pytest.mark.usefixtures("loop")
 
 _PLAIN = (int, float, str, bool, type(None), dt.date, dt.time, dt.timedelta, type, FunctionType)
 
@@ -77,6 +80,25 @@ def using(made: Any) -> type[bt.Strategy]:
             self.made = made(self)
 
     return Using
+
+
+@pytest.mark.parametrize(
+    "given", [{"name": "X"}, {"name": "X", "compression": 5, "timeframe": bt.TimeFrame.Minutes, "plot": False}]
+)
+def test_a_feed_is_what_backtrader_makes(given):
+    def known(feed: ArrowFeed) -> list[Any]:
+        return [part for item in sorted(vars(feed).items()) for part in _walk(item, {})]
+
+    assert known(making.make_feed(ArrowFeed, dataname=None, **given)) == known(ArrowFeed(dataname=None, **given))
+
+
+def test_a_feed_of_a_kind_of_its_own_is_made_by_backtrader():
+    class Own(ArrowFeed):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+
+    made = making.make_feed(Own, dataname=None, name="X")
+    assert (type(made), made._name, made.p.compression) == (Own, "X", 1)
 
 
 OF_ONE = sorted(

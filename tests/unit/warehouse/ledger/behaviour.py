@@ -28,6 +28,7 @@ from tests.unit.warehouse.ledger.samples import (
 from warehouse.errors import AlreadyRecordedError, InvalidRequestError, LedgerError
 from warehouse.ledger.database import make_engine
 from warehouse.ledger.records import (
+    AlarmRaised,
     BookChanged,
     CashStated,
     CommandAnswered,
@@ -53,6 +54,17 @@ class LedgerBehaviour:
         assert [one.record for one in found] == [intent(document={"kind": "OrderIntended"}), *ONE_OF_EACH]
         assert {one.scope for one in found} == {SCOPE}
         assert [one.number for one in found] == sorted(one.number for one in found)
+
+    def test_an_alarm_is_raised_once_in_a_session_whoever_raises_it(self, ledger):
+        alarm, later = AlarmRaised(at(0), "run_failed", "run 1 was lost"), Scope("sma_aapl", "DU1", date(2024, 1, 8))
+        with ThreadPoolExecutor(4) as pool:
+            new = list(pool.map(lambda second: ledger.raise_once(SCOPE, replace(alarm, ts=at(second))), range(4)))
+        assert sorted(new) == [False, False, False, True]
+        assert ledger.raise_once(SCOPE, replace(alarm, text="run 2 was lost"))
+        assert ledger.raise_once(later, alarm)
+        assert [one.text for one in ledger.alarms("sma_aapl", SCOPE.session)] == ["run 1 was lost", "run 2 was lost"]
+        assert ledger.alarms("sma_aapl", later.session) == (alarm,)
+        assert ledger.alarms("sma_aapl", None) == ledger.alarms("another", later.session) == ()
 
     def test_events_are_told_from_a_number_on(self, ledger):
         numbers = ledger.append(SCOPE, *ONE_OF_EACH)

@@ -15,6 +15,7 @@ from warehouse.ledger.records import (
     DeploymentSwitched,
     EquitySnapshot,
     Filled,
+    HeldAtBegin,
     Intent,
     OrderChanged,
     PositionStated,
@@ -24,6 +25,8 @@ from warehouse.ledger.records import (
     SessionEnded,
     SessionStarted,
     StrategyState,
+    TradingBegan,
+    WorkingAtBegin,
 )
 
 OPEN = datetime(2024, 1, 5, 14, 30, tzinfo=UTC)
@@ -100,4 +103,15 @@ ONE_OF_EACH = (
     AlarmRaised(at(7), "external_order", "An order that is not ours: über 10.", "external:1"),
     BookChanged(at(8), "ExecutionSkipped", {"exec_id": "e9"}),
     StrategyState(at(8), {"highest": 181.5, "since": None, "levels": [1, 2.5], "deep": {"a": True}}),
+    TradingBegan(
+        at(9),
+        "run-1",
+        1,
+        Decimal("1000.10"),
+        None,
+        (HeldAtBegin("AAPL", 265598, Decimal(-3), Decimal("181.2")),),
+        (WorkingAtBegin("a-1", "AAPL", "BUY", Decimal(3), "STP", None, Decimal("190.00"), reduces_only=True),),
+        risk_memory(),
+        {"own": {"counted": 3}},
+    ),
 )

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import warehouse.ledger
+from tests.unit.warehouse.ledger.older import make_older
 from tests.unit.warehouse.ledger.samples import SCOPE, intent
 from warehouse.errors import LedgerError, LedgerSchemaError
 from warehouse.ledger.database import Place, make_engine
+from warehouse.ledger.live_views import read_live_views
 from warehouse.ledger.store import Ledger
 from warehouse.ledger.tables import REVISION, metadata
 
@@ -37,6 +40,19 @@ def test_the_last_migration_is_the_revision_of_the_tables():
     config.set_main_option("script_location", str(Path(warehouse.ledger.__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_a_ledger_from_before_decision_prices_is_brought_up_to_date_and_keeps_its_intents(path):
+    make_older(path, "0001", SCOPE, intent("old"))
+    with Ledger.open(path) as ledger:
+        ledger.commit_intent(SCOPE, intent("new", decision_price=Decimal("181.125")))
+        prices = {one.intent.order_ref: one.intent.decision_price for one in ledger.open_intents("DU1")}
+        assert prices == {"old": None, "new": Decimal("181.125")}
+        assert ledger.rebuild() == 2
+    shown = read_live_views(path, ["live_intents"])["live_intents"].select(["order_ref", "decision_price"])
+    assert shown.to_pylist() == [
+        {"order_ref": "old", "decision_price": None}, {"order_ref": "new", "decision_price": 181.125}
+    ]  # fmt: skip
 
 
 def test_a_folder_that_does_not_exist_is_made(tmp_path):

@@ -1,11 +1,13 @@
-"""`python -m research.engine.kernel.ahead`: the second half of what a first run compiles, in a process of its own.
+"""`python -m research.compiled.ahead`: most of what a first run compiles, in a process of its own.
 
 Belongs here: which functions these are and the types of what they are given. Does not belong here: starting the process
-(see `research.ahead`), compiling everything when barloom is installed (see `__main__`).
+(see `research.ahead`), compiling everything when barloom is installed (see `research.engine.kernel.__main__`).
 
-A first run compiles indicators and then the kernel, from the beginning of a tick to its end; this process begins at the
-end. numba keeps on disk what either has compiled, so that they meet in the middle. Types that do not fit would cost
-time and change nothing: the run then compiles for itself.
+A study loads what it needs, then compiles its indicators, then the run from the beginning of a tick to its end, then
+the sums of its figures. This process begins with the longest parts of the run, which take until the indicators are
+compiled, and goes on with what comes late; short parts at the beginning of a tick are left to the study, which would
+not wait for them. numba keeps on disk what either has compiled. Types that do not fit would cost time and change
+nothing: the run then compiles for itself.
 """
 
 import gc
@@ -14,7 +16,7 @@ from typing import Any, Final
 from numba import types
 from numba.np.numpy_support import from_dtype
 
-from research.engine.kernel import figures, machine
+from research.compiled import machine, measures
 
 _RECORDS: Final = {
     "terms": machine.TERMS, "account": machine.ACCOUNT, "symbols": machine.SYMBOL, "orders": machine.ORDER,
@@ -26,6 +28,7 @@ _TABLES: Final[dict[str, tuple[Any, int]]] = {
     "recent": (types.int64, 1), "met": (types.int64, 1), "prices": (types.float64, 2), "levels": (types.float64, 1),
     "returns": (types.float64, 1), "equity": (types.float64, 1), "gross": (types.float64, 1), "bars": (types.int64, 2),
     "last_closes": (types.float64, 1), "ts": (types.int64, 1), "answers": (types.float64, 2),
+    "closed": (types.float64, 2), "trades": (types.float64, 2), "left": (types.float64, 1),
 }  # fmt: skip
 _NUMBERS: Final = {
     "tick": types.int64, "cash": types.float64, "start": types.float64, "rate": types.float64,
@@ -35,16 +38,17 @@ _LEFT_OUT: Final = frozenset({"away", "guarded"})
 
 
 def main() -> None:
-    """Compile for a run without stops and limits on time or equity, what it comes to last first."""
+    """Compile for a run without stops and limits on time or equity."""
     gc.disable()  # compiling makes so many objects that the collector takes a sixth of its time
     for function in (
-        machine.charge,  # soon asked for by both halves
-        machine.send_orders,
+        machine.charge,  # soon asked for by both processes
         machine.work_orders,
-        figures._trades,
-        figures._depths,
-        figures._returns,
-        figures._curve,
+        machine.send_orders,
+        machine.next_tick,
+        measures.equity_curve,
+        measures.daily_returns,
+        measures.profits_of_trades,
+        measures.deepest_falls,
     ):
         compile_for_a_run(function)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from research.engine.kernel import figures, machine
-from research.engine.kernel.ahead import _type_of
+from research.compiled import machine, measures
+from research.compiled.ahead import _type_of
 from research.engine.kernel.figures import FIGURES
 from tests.unit.research.engine.declared_cases import Case, on_kernel
 
@@ -21,7 +21,14 @@ def _ran():
 
 @pytest.mark.usefixtures("_ran")
 @pytest.mark.parametrize(
-    "function", [machine.simulate, figures._curve, figures._returns, figures._depths, figures._trades]
+    "function",
+    [
+        machine.simulate,
+        measures.equity_curve,
+        measures.daily_returns,
+        measures.deepest_falls,
+        measures.profits_of_trades,
+    ],
 )
 def test_a_run_calls_what_was_compiled_ahead(function):
     assert given_types(function) in function.signatures

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broker.costs import CostSettings
 from broker.costs.fees import fee_table
 from broker.costs.financing import Financing
-from research.engine.kernel import machine
+from research.compiled import machine
 from research.engine.kernel.market import sale_fees, terms_of, tiers_of
 from risk.limits import Limits
 
