@@ -48,6 +48,7 @@ from broker.ib.history import shown_for
 from broker.ib.messages import AccountSnapshot, Alarm, SessionState, StateChange
 from broker.ib.requests import Gateway
 from broker.instrument import Instrument
+from broker.live.gates import Gate
 from broker.live_broker import LiveBroker
 from broker.orders.book import OrderBook
 from broker.orders.changes import Change, OrderIntended, PositionAdopted
@@ -543,6 +544,7 @@ class _Desk:
             and not self.watch.recalled
             and all(feed._laststatus == feed.LIVE for feed in self.feeds)
         ):
+            self._record_risk()
             self.watch.recalled = True
             self._judge_warm_up()
             self._recall()
@@ -676,6 +678,8 @@ class _Desk:
     def _record_risk(self) -> None:
         events = self.guard.events
         new, self.watch.recorded_risk = events[self.watch.recorded_risk :], len(events)
+        if not self.watch.recalled:  # what is decided on bars of the past was never to be sent
+            new = [event for event in new if event.limit != Gate.DATA]
         if not new:
             return
         self._append(*map(risk_record, new), risk_memory(self.guard.state, self.around.clock()))

@@ -245,6 +245,7 @@ def test_an_intent_is_in_the_ledger_with_the_bar_it_was_decided_on(stage):
 def test_nothing_is_ordered_on_bars_of_the_past(stage):
     stage.eager = True
     stage.start()
+    assert stage.kinds("risk_event") == []
     stage.step(2)
     past = [bar for bar, live in stage.bars if not live]
     assert len(past) > 400
