@@ -68,8 +68,11 @@ class FastBroker(MatchingBroker):
         return next((reason for info in self.comminfo.values() if (reason := _changes_cash(info))), None)
 
     def work(self) -> Sequence[Sized]:
-        """All empty when `next` would change nothing but values."""
-        return self.notifs, self.pending, self._cash_addition, self._toactivate, self._always
+        """All empty when `next` would change nothing but values.
+
+        What is submitted waits for good while `checksubmit` is off, which a strategy may turn on again.
+        """
+        return self.notifs, self.pending, self.submitted, self._cash_addition, self._toactivate, self._always
 
     def idle(self) -> bool:
         """Whether `next` would change nothing but values."""

@@ -55,7 +55,7 @@ class PatientBroker(Protocol):
         """Why `next` must be called at every bar of this run after all, in a sentence; None when it need not."""
 
     def work(self) -> Sequence[Sized]:
-        """At most five containers, the same ones during the whole run, all empty when `next` may be left out."""
+        """At most six containers, the same ones during the whole run, all empty when `next` may be left out."""
 
     def watch(self, step: Clock) -> Clock | None:
         """Called once before the first bar with the clock of the run: the number of the present bar, from 0.
@@ -404,11 +404,11 @@ class _Run:
         cerebro, broker, strategy, due = self._cerebro, self._broker, self._strategy, self._due
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         following, own = strategy.next, vars(strategy)  # a strategy may put another method in the place of its `next`
-        work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        work_1, work_2, work_3, work_4, work_5, work_6 = (*self._work, *("",) * (6 - len(self._work)))
         while step < count:
             quiet_until = min(due[0], count)
             for step in range(step, quiet_until):  # noqa: B020, PLR1704 (the quiet bars from here on)
-                if work_1 or work_2 or work_3 or work_4 or work_5:
+                if work_1 or work_2 or work_3 or work_4 or work_5 or work_6:
                     break
                 bar[0] = now[0] = step
                 broker.stale = True
@@ -436,9 +436,9 @@ class _Run:
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         moves = list(zip(self._early, self._late, self._schedule.bars or (), strict=True))
         following, own = strategy.next, vars(strategy)
-        work_1, work_2, work_3, work_4, work_5 = (*self._work, *("",) * 5)[:5]
+        work_1, work_2, work_3, work_4, work_5, work_6 = (*self._work, *("",) * (6 - len(self._work)))
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
-            if work_1 or work_2 or work_3 or work_4 or work_5 or due[0] <= step:
+            if work_1 or work_2 or work_3 or work_4 or work_5 or work_6 or due[0] <= step:
                 self._work_at(step)
             else:
                 for early, late, bars in moves:

@@ -85,6 +85,15 @@ FOUND = {
             Step("next", 9, "close", {"data": 0, "size": None}),
         ),
     ),
+    "an order sent while nobody checks orders, which are checked again later": Case(
+        series=(ramp(*range(10, 22)),),
+        steps=(
+            Step("next", 2, "buy", {"data": 0, "size": 5}),
+            Step("next", 2, "change", {"what": "checksubmit", "on": False}),
+            Step("next", 6, "change", {"what": "checksubmit", "on": True}),
+        ),
+        hooks=frozenset({"next", "notify_order", "notify_cashvalue"}),
+    ),
 }
 
 
