@@ -39,6 +39,7 @@ from strategies.base_strategy import BaseStrategy, is_declared
 
 _NAN: Final = float("nan")
 _GARBAGE: Final = (200_000, 50, 1000)  # bars make few cycles; scanning all objects after 700 new ones costs more
+_MOST_CONTAINERS: Final = 6  # of a broker's work, which the loops know one by one
 
 
 @runtime_checkable
@@ -248,7 +249,7 @@ class _Run:
         self._surrendered_at = -1
         self._telling = False
         *_, self._add_time = self._add_values = _appends(strategy)
-        self._work: Sequence[Sized] = ("never idle",)
+        self._work: Sequence[Sized] = ("never idle", "", "", "", "", "")
         self._due: Clock = [len(self._schedule.times)]
         self._settle: Callable[[], None] = lambda: None  # before the broker works again: what it was left out of
         self._news = News(strategy, self._broker)
@@ -264,7 +265,7 @@ class _Run:
         broker = self._broker
         if isinstance(broker, (FastBroker, PatientBroker)) and broker.lazy() is None:
             self._due = broker.watch(self._bar) or self._due
-            self._work = broker.work()
+            self._work = _six_containers(broker)
         if isinstance(broker, FastBroker):
             self._settle = broker.catch_up
         if is_declared(type(self._strategy)) and not (self._strategy.analyzers or self._strategy._slave_analyzers):
@@ -404,7 +405,7 @@ class _Run:
         cerebro, broker, strategy, due = self._cerebro, self._broker, self._strategy, self._due
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         following, own = strategy.next, vars(strategy)  # a strategy may put another method in the place of its `next`
-        work_1, work_2, work_3, work_4, work_5, work_6 = (*self._work, *("",) * (6 - len(self._work)))
+        work_1, work_2, work_3, work_4, work_5, work_6 = self._work
         while step < count:
             quiet_until = min(due[0], count)
             for step in range(step, quiet_until):  # noqa: B020, PLR1704 (the quiet bars from here on)
@@ -436,7 +437,7 @@ class _Run:
         times, bar, now, add_time = self._schedule.times, self._bar, self._now, self._add_time
         moves = list(zip(self._early, self._late, self._schedule.bars or (), strict=True))
         following, own = strategy.next, vars(strategy)
-        work_1, work_2, work_3, work_4, work_5, work_6 = (*self._work, *("",) * (6 - len(self._work)))
+        work_1, work_2, work_3, work_4, work_5, work_6 = self._work
         for step in range(step, count):  # noqa: B020, PLR1704 (the bars from here on)
             if work_1 or work_2 or work_3 or work_4 or work_5 or work_6 or due[0] <= step:
                 self._work_at(step)
@@ -604,6 +605,20 @@ def _appends(strategy: bt.Strategy) -> list[Callable[[float], None]]:
     time = strategy.lines.datetime
     others = [line for line in strategy.lines.lines if line is not time]
     return [line.array.append for line in (*others, time)]
+
+
+def _six_containers(broker: FastBroker | PatientBroker) -> Sequence[Sized]:
+    """A broker's work, with empty containers behind it where it has fewer.
+
+    Raises:
+        ResearchError: it has more.
+    """
+    work = broker.work()
+    if len(work) > _MOST_CONTAINERS:
+        raise ResearchError(
+            f"{type(broker).__name__}.work: {len(work)} containers instead of at most {_MOST_CONTAINERS}."
+        )
+    return *work, *[""] * (_MOST_CONTAINERS - len(work))
 
 
 def _wakes(strategy: bt.Strategy, count: int) -> npt.NDArray[np.bool_] | None:

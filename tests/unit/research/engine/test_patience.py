@@ -63,6 +63,11 @@ class Impatient(Patient):
         return "Its value changes at every bar."
 
 
+class Crowded(Patient):
+    def work(self) -> Sequence[Sized]:
+        return *super().work(), (), ()
+
+
 class Sleeper(BaseStrategy):
     """Acts at some bars, known beforehand, and while orders of its own are at work."""
 
@@ -180,6 +185,11 @@ def test_an_impatient_broker_works_at_every_bar() -> None:
 def test_wakes_of_another_length_are_refused() -> None:
     with pytest.raises(ResearchError, match=r"^Sleeper\.wakes: 299 bars instead of the 300 of the run\.$"):
         run(FastCerebro(), FEEDS[0], Patient(), short=1)
+
+
+def test_work_in_more_containers_than_the_loops_look_at_is_refused() -> None:
+    with pytest.raises(ResearchError, match=r"^Crowded\.work: 7 containers instead of at most 6\.$"):
+        run(FastCerebro(), FEEDS[0], Crowded())
 
 
 class Stopper(Sleeper):
