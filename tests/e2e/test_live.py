@@ -161,7 +161,6 @@ def desk(project):
     made.end()
 
 
-@pytest.mark.xdist_group("live")
 def test_a_deployment_lives_through_its_operators_day(desk):
     assert desk.run("live", "status").stdout.startswith("Nothing is switched on")
     began = desk.run("live", "start", "quick")
@@ -240,7 +239,6 @@ def test_a_deployment_lives_through_its_operators_day(desk):
         (("start", "quick", "--mode", "live"), "barloom: mode: live is asked for, but IB_TRADING_MODE is paper."),
     ],
 )
-@pytest.mark.xdist_group("live")
 def test_a_wrong_request_is_one_sentence(desk, words, sentence):
     ended = desk.run("live", *words)
     assert (ended.returncode, ended.stderr.startswith(sentence)) == (2, True), ended.stderr

@@ -33,7 +33,7 @@ from warehouse.ledger.records import EquitySnapshot
 from warehouse.ledger.store import Ledger
 from warehouse.resolution import Resolution
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("live week")]
+pytestmark = pytest.mark.e2e
 
 XNYS = get_calendar("XNYS")
 MONDAY, TUESDAY, WEDNESDAY, THANKSGIVING, FRIDAY = (date(2023, 11, day) for day in range(20, 25))

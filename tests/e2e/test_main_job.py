@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.runs import open_instance
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("main_job")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

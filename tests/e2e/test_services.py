@@ -39,7 +39,7 @@ end: 2024-01-05
 resolution: 1m
 """
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.e2e
 
 
 def test_only_the_ui_is_published_and_only_on_loopback() -> None:

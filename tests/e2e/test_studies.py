@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import clean_environment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("studies")]
+pytestmark = pytest.mark.e2e
 
 CROSSOVER = "optimize --strategy strategies.sma_crossover.SMACrossover"
 RANGE = "--start 2000-03-01 --end 2012-12-31"

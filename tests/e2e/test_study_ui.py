@@ -9,7 +9,6 @@ from tests.e2e.test_ui import CHROMIUM, SECONDS, _page, _ui
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("ui"),
     pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium on this machine"),
 ]
 CHECKS = ("deflated_sharpe_ratio", "overfitting", "trades", "walk_forward", "hold_out")

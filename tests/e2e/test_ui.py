@@ -23,7 +23,6 @@ from tests.e2e.conftest import clean_environment
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("ui"),
     pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium on this machine"),
 ]
 SECONDS = 1000

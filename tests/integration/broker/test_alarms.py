@@ -11,7 +11,7 @@ from tests.integration.broker.receiver import receiving
 from tests.integration.broker.test_deployment import CLIENT, buy, leave
 from tests.integration.broker.test_gates import staged
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("alarms")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

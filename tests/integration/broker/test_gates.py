@@ -17,7 +17,7 @@ from tests.unit.broker.simulator.recordings import minutes
 from warehouse.resolution import Resolution
 from warehouse.store import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("gates")]
+pytestmark = pytest.mark.integration
 
 
 @contextmanager

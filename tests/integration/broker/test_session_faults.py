@@ -18,7 +18,7 @@ from tests.integration.broker.rehearsal import Rehearsal, every_fault, named, qu
 from tests.integration.broker.test_deployment import CLIENT, buy, leave
 from warehouse.store import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("session_faults")]
+pytestmark = pytest.mark.integration
 
 CASES = {}
 

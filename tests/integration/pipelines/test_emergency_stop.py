@@ -23,7 +23,7 @@ from tests.unit.broker.simulator.recordings import minutes
 from warehouse.ledger.locks import AccountLock
 from warehouse.store import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("emergency_stop")]
+pytestmark = pytest.mark.integration
 
 ROOT, ACCOUNT, DAY, EMERGENCY = Path(__file__).parents[3], "DU1234567", date(2024, 1, 8), 14
 STRATEGIES = '''"""Strategies that an emergency stop has to stop."""

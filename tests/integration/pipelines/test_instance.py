@@ -127,7 +127,9 @@ def test_the_settings_of_dagster_yaml_are_in_force(folder):
         assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 60
         assert instance.run_retries_max_retries == 0
         assert not instance.run_retries_retry_on_asset_or_op_failure
-        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2
+        concurrency = instance.get_concurrency_config()
+        assert concurrency.run_queue_config.max_concurrent_runs == 50
+        assert concurrency.pool_config.default_pool_limit == 2
 
 
 @contextmanager

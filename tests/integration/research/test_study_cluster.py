@@ -12,7 +12,7 @@ from research.errors import StudyError
 from research.study import run_study, search
 from tests.integration.research.studies import bars, slow, specification, told
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from research.study import run_study
 from tests.integration.research.studies import bars, slow, specification, started, told, wait_for
 from tests.integration.servers import postgres
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("postgres")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from research.tracking import Outbox
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("tracking server")]
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
 

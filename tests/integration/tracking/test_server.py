@@ -12,7 +12,7 @@ import pytest
 
 from research.tracking import Children, Outbox, StoreUnreachableError, open_store, sync, track, tracking_place
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("tracking server")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from warehouse.ledger.locks import AccountLock
 from warehouse.ledger.records import Heartbeat
 from warehouse.ledger.store import Ledger
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("postgres")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def ledger(tmp_path):
     with Ledger.open(tmp_path / "ledger.sqlite") as opened:
         for change in desk.told:
             if isinstance(change, OrderIntended):
-                opened.commit_intent(Scope("one", ACCOUNT), intent_of(change, at()))
+                opened.commit_intent(Scope("one", ACCOUNT), intent_of(change, at(), None))
             elif (record := record_of(change)) is not None:
                 opened.append(Scope("one", ACCOUNT), record)
         yield opened
