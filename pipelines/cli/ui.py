@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pipelines.errors import SettingsError
+from pipelines.orphans import end_orphans
 
 
 def ui(*, host: str = "127.0.0.1", port: int = 3000) -> None:
@@ -21,6 +22,8 @@ def ui(*, host: str = "127.0.0.1", port: int = 3000) -> None:
     workspace = Path("workspace.yaml")
     if not workspace.exists():
         raise SettingsError(f"workspace: there is no workspace.yaml in {Path.cwd()}; run this in a barloom folder.")
+    for orphan in end_orphans(Path.cwd()):
+        sys.stderr.write(f"Ended the {orphan}, left behind by a UI that was killed.\n")
     _refuse_taken(host, port)
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     sys.stdout.flush()

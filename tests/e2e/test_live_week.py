@@ -234,6 +234,12 @@ def _parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().split()[3])
 
 
+def _daemons(ui):
+    """The daemons of a UI, or those that it left behind."""
+    folders = (one for one in Path("/proc").glob("[0-9]*") if "dagster._daemon" in _command(one.name))
+    return [int(one.name) for one in folders if os.getsid(int(one.name)) == ui.pid]
+
+
 @pytest.fixture(scope="module")
 def week(project):
     with postgres("anna") as server:
@@ -335,9 +341,10 @@ def test_an_early_close_is_reached_though_code_server_worker_and_daemon_are_kill
     os.kill(_parent(pid), signal.SIGKILL)  # the code server
     week.step_seen()  # the run goes on
     os.kill(pid, signal.SIGKILL)  # of which nobody can tell Dagster any more
-    os.kill(week.served.pid, signal.SIGKILL)  # leaves a daemon behind, beside which another one begins
+    os.kill(week.served.pid, signal.SIGKILL)  # leaves its daemon and its port behind, which the next one ends
+    (orphan,) = _daemons(week.served)
     week.afternoon(FRIDAY)
-    week.open_ui(_free_port())
+    week.open_ui(week.ui)
     week.after("a new run after code server, worker and UI were killed", pid, 180)
     first, second = week.runs(FRIDAY)
     assert (first.status, second.status) == (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED)
@@ -346,11 +353,8 @@ def test_an_early_close_is_reached_though_code_server_worker_and_daemon_are_kill
         f"run 1 ({first.run_id[:8]}) of session {FRIDAY} is given up: it is silent, and the account's lock is free."
     ]
 
-    (daemon,) = [
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if "dagster._daemon" in _command(folder.name) and _parent(folder.name) == week.served.pid
-    ]
+    assert not _command(orphan)
+    (daemon,) = _daemons(week.served)
     os.kill(daemon, signal.SIGKILL)
     asked = time.monotonic()
     week.served.wait(60)  # what stops one of its parts stops it
