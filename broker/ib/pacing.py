@@ -184,5 +184,5 @@ def _heaviest(grants: Sequence[tuple[float, int]], at: float, window: float) -> 
     """The greatest weight, without its own, of any span shorter than `window` that a moment may lie in."""
     window -= _ROUNDING
     near = [(known, weight) for known, weight in grants if abs(known - at) < window]
-    starts = [known for known, _ in near if known <= at] or [at]
+    starts = [*(known for known, _ in near if known <= at), at]
     return max(sum(weight for known, weight in near if start <= known < start + window) for start in starts)

@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import GatewayError, PacingError
@@ -53,7 +53,13 @@ ASKED = st.lists(
 )
 
 
+# a span that begins with the request itself is full of later ones
+LATER_ONES = [(0.0, 1, "SPY", "TRADES"), *[(0.0, 1, "SPY", "BID_ASK")] * 2, (1.0, 1, "SPY", "TRADES")]
+LATER_ONES += [(0.0, 0, "SPY", "BID_ASK"), (0.0, 0, "QQQ", "BID_ASK"), (0.0, 0, "SPY", "TRADES")]
+
+
 @given(asked=ASKED)
+@example(asked=LATER_ONES)
 @settings(max_examples=150, deadline=None)
 def test_no_span_of_time_ever_holds_more_than_the_limits_allow(asked):
     bucket, clock = pacer(SMALL)
