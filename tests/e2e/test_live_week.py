@@ -24,7 +24,7 @@ from broker.deployment.supervision import SUPERVISOR
 from broker.deployment.trading import COMPONENT
 from pipelines.live_definitions import DEPLOYMENT_TAG, JOB, SESSION_REPORT, SESSION_TAG
 from pipelines.runs import open_instance
-from tests.e2e.test_live import ACCOUNT, Desk, _free_port
+from tests.e2e.test_live import ACCOUNT, Desk
 from tests.integration.servers import postgres
 from tests.unit.broker.simulator.recordings import MINUTE, record, sessions
 from warehouse.calendar import get_calendar

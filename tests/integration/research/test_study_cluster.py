@@ -1,10 +1,7 @@
 """Studies on a Dask scheduler: the same result as on this machine, with and without a killed worker."""
 
-import json
 import os
 import signal
-import threading
-import time
 
 import pytest
 
@@ -60,22 +57,15 @@ def test_an_executor_of_a_cluster_can_be_given(folder, cluster):
 def test_a_worker_that_is_killed_loses_nothing(folder, cluster):
     spec = slow(folder, 0.2, n_trials=24)
     alone = run_study(spec, bars(), results=folder / "one", workers=2)
-    pids = [worker.pid for worker in cluster.workers.values()]
-    killer = threading.Thread(target=kill_after, args=(pids[0], folder / "two", 3))
-    killer.start()
-    shared = run_study(spec, bars(), results=folder / "two", cluster=cluster.scheduler_address)
-    killer.join()
+    alive = [worker.pid for worker in cluster.workers.values()][:1]
+
+    def kill_one(progress):
+        if progress.done >= 3 and alive:
+            os.kill(alive.pop(), signal.SIGKILL)
+
+    shared = run_study(spec, bars(), results=folder / "two", cluster=cluster.scheduler_address, progress=kill_one)
+    assert not alive
     assert told(shared) == told(alone)
-
-
-def kill_after(pid, results, trials):
-    """Kill a process once some trials of the study are done."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if any(json.loads(path.read_bytes())["done"] >= trials for path in results.rglob("progress.json")):
-            break
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
