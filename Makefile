@@ -28,10 +28,10 @@ ui: $(INSTALLED) ## the Dagster UI on http://127.0.0.1:3000, with history that s
 	@$(BIN)/barloom ui
 
 test: $(INSTALLED) ## the whole suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 unit: $(INSTALLED) ## only the fast part of the suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not thorough' tests/unit
 
 contract: $(INSTALLED) ## the vendor's own clients and ib_async on the gateway simulator, in environments of their own
 	@$(BIN)/python tests/contract

@@ -103,6 +103,7 @@ TROUBLE = st.lists(
 )
 
 
+@pytest.mark.thorough
 @given(
     stored=st.integers(0, 7),
     begun=st.integers(EVENING[0] // PART - 20, MORNING[1] // PART - 12),

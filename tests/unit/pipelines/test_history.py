@@ -31,6 +31,7 @@ def _materialize(instance, partition):
     assert dg.materialize([thing], instance=instance, partition_key=partition).success
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("writer", "reader"), [(OpenSqliteStorage, DagsterSqliteStorage), (DagsterSqliteStorage, OpenSqliteStorage)]
 )

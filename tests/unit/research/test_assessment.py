@@ -31,6 +31,7 @@ def planted(tmp_path_factory):
     return folder, bars
 
 
+@pytest.mark.thorough
 def test_a_planted_edge_passes_and_is_promoted(planted, tmp_path):
     folder, bars = planted
     found = assess(load_study(folder, "demo"), bars, now=MOMENT)
@@ -40,6 +41,7 @@ def test_a_planted_edge_passes_and_is_promoted(planted, tmp_path):
     assert promote(load_study(folder, "demo"), experiments_dir=tmp_path).exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(1, 7))
 def test_noise_is_refused(tmp_path, seed):
     bars = noise(seed, 1_000)
@@ -53,6 +55,7 @@ def test_noise_is_refused(tmp_path, seed):
     assert not (tmp_path / "experiments").exists()
 
 
+@pytest.mark.thorough
 def test_it_is_kept_as_plain_json_and_is_the_same_again(planted):
     folder, bars = planted
     one = assess(load_study(folder, "demo"), bars, now=MOMENT)

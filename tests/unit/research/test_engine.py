@@ -28,6 +28,7 @@ def test_the_same_experiment_gives_the_same_output_bit_for_bit():
     assert digest(library_run()) == digest(library_run())
 
 
+@pytest.mark.thorough
 def test_the_hash_seed_of_python_changes_nothing():
     code = f"import sys; sys.path.insert(0, {FOLDER!r}); import scenarios as s; print(s.digest(s.library_run()))"
     digests = set()

@@ -33,6 +33,7 @@ def worked(results, spec, bars):
     return load_study(results, spec.name)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("fields", "engine"), [(DECLARED, Engine.KERNEL), (BAR_BY_BAR, Engine.FAST)])
 def test_a_planted_edge_is_promoted(tmp_path, fields, engine):
     record = worked(tmp_path, specification(**fields), trending(**EDGE))
@@ -43,6 +44,7 @@ def test_a_planted_edge_is_promoted(tmp_path, fields, engine):
     assert promote(record, experiments_dir=tmp_path / "experiments").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("fields", "engine"), [(DECLARED, Engine.KERNEL), (BAR_BY_BAR, Engine.FAST)])
 def test_noise_is_refused(tmp_path, fields, engine):
     bars = {"A": trending(**{**EDGE, "drift": 0.0}, seed=5)["A"]}

@@ -157,6 +157,7 @@ def test_an_honest_strategy_passes(check):
     assert (len(report.cuts), report.cuts_on_decisions) == (6, 3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", [PeeksOneBar, PeeksRarely, PeeksAtTheOpen, KnowsTheWholeColumn, KnowsTheEnd])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_strategy_that_knows_the_future_is_found(check, strategy, seed):

@@ -35,6 +35,7 @@ def sheet(lab):
     return result, tearsheet_html(result)
 
 
+@pytest.mark.thorough
 def test_the_page_needs_no_network_and_no_other_file_and_is_the_same_every_time(sheet, tmp_path, no_network):
     result, drawn_before = sheet
 

@@ -150,6 +150,7 @@ def test_late_symbols_trade_when_they_are_ready_and_early_ones_before(name):
     assert [fill for fill in done.fills if fill.symbol == "B"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "parameter"), TUNED)
 def test_every_searched_parameter_changes_what_is_traded(name, parameter):
     now = CLASSES[name].space.defaults | FAST.get(name, {})

@@ -120,6 +120,7 @@ def test_any_order_is_taken_or_refused(simulation, fields, order_id):
     assert exchange.ledger.cash.is_finite()
 
 
+@pytest.mark.thorough
 def test_a_client_that_does_not_read_holds_the_market_up_only_once(simulation):
     class Stuck(Wire):
         def get_write_buffer_size(self):

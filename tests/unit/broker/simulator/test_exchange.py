@@ -378,6 +378,7 @@ def send_random(market, number, order):
         send(market, number, action, quantity, kind, symbol=symbol, limit=at, aux=aux, **offset)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ORDER, max_size=25), st.sampled_from([None, 0.1, 0.01]), st.booleans())
 def test_the_books_balance_after_any_stream_of_orders(two, orders, participation, at_once):

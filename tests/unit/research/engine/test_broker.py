@@ -111,6 +111,7 @@ MEDDLING: dict[str, Callable[[Meddler], Any]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reads", [1, 1000])
 @pytest.mark.parametrize("meddle", MEDDLING.values(), ids=MEDDLING)
 def test_a_strategy_that_meddles_at_a_quiet_bar_reads_the_same(meddle: Callable[[Meddler], Any], reads: int) -> None:

@@ -234,6 +234,7 @@ APART = [frame(4, missing=25), frame(5, missing=12), frame(6, start="2001-02-20"
 MINUTES = [frame(7, freq="min"), frame(8, freq="7min")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", [Reader, CashReader, Keeper])
 @pytest.mark.parametrize("frames", [ALIGNED, THREE_ALIGNED, APART, MINUTES], ids=["one", "aligned", "apart", "minutes"])
 def test_whatever_a_strategy_can_read_is_the_same_at_every_bar(
@@ -579,6 +580,7 @@ class Changes(Reader):
         self.others = others
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "how", ["another_next", "another_broker", "another_indicator", "another_operation", "another_observer"]
 )

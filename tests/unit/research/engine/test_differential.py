@@ -43,6 +43,7 @@ def demand_equal(case):
         pytest.fail(f"{small!r}\n{difference(small)}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", range(8))
 def test_a_random_run_is_the_same_on_the_fast_loop(block):
     @many

@@ -42,6 +42,7 @@ def demand_equal(case, engine):
         pytest.fail(f"{small!r}\n{difference(small, engine)}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", range(4))
 def test_random_declarations_trade_the_same_on_every_engine(block):
     @few
@@ -54,6 +55,7 @@ def test_random_declarations_trade_the_same_on_every_engine(block):
     compare()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", range(2))
 def test_random_parameters_of_the_library_trade_the_same_on_every_engine(block):
     @settings(few, max_examples=12)
@@ -66,6 +68,7 @@ def test_random_parameters_of_the_library_trade_the_same_on_every_engine(block):
     compare()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", range(3))
 def test_random_scripts_get_the_same_from_our_broker_on_the_fast_loop(block):
     @few

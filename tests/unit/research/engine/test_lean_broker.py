@@ -164,6 +164,7 @@ def assert_same(ends):
     assert list(itertools.zip_longest(told_fast, told)) == [(line, line) for line in told]
 
 
+@pytest.mark.thorough
 @given(
     st.sampled_from(list(MARKETS)),
     st.lists(SEND, max_size=14),

@@ -109,6 +109,7 @@ def outcome(cerebro: bt.Cerebro, strategy: type[Looking], frames: list[Any]) -> 
     return logs, None, ""
 
 
+@pytest.mark.thorough
 @settings(max_examples=60)
 @given(body=BODIES, many=st.booleans())
 def test_a_next_written_at_random_acts_at_the_same_bars(body, many):

@@ -140,6 +140,7 @@ KINDS = st.sampled_from([bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Orde
 SENDS = st.lists(st.tuples(st.integers(1, 119), KINDS, st.booleans(), SIZES, st.floats(-0.05, 0.05)), max_size=25)
 
 
+@pytest.mark.thorough
 @given(SENDS, st.sampled_from([{}, {"set_slippage_perc": {"perc": 0.01}}, {"set_shortcash": {"shortcash": False}}]))
 @settings(max_examples=150)
 def test_orders_of_any_kind_of_number_come_out_the_same(sends, broker):
@@ -203,6 +204,7 @@ def test_a_position_of_a_run_is_saved_as_a_plain_one():
     assert type(pickle.loads(pickle.dumps(position))) is MarkedPosition  # noqa: S301
 
 
+@pytest.mark.thorough
 @LOOPS
 def test_no_reference_is_lost_from_run_to_run(loop, monkeypatch):
     """The singletons that orders hold are counted before and after twenty more runs."""

@@ -7,6 +7,7 @@ from tests.unit.research.overfitting.calibration import rates, worthless
 SEEDS = range(12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("calm", [True, False])
 def test_on_noise_they_warn(calm):
     """The best of 50 worthless trials looks sure by itself; what knows of the others is not taken in."""
@@ -20,6 +21,7 @@ def test_on_noise_they_warn(calm):
     assert found.all_pass <= 0.1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("calm", [True, False])
 def test_a_planted_edge_passes(calm):
     """One trial of 50 with a true Sharpe ratio of 2 over ten years."""
@@ -31,6 +33,7 @@ def test_a_planted_edge_passes(calm):
     assert found.all_pass >= 0.85
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("bets", "copies"), [(10, 1), (400, 1), (10, 20)])
 def test_worthless_trials_are_refused_however_many_and_however_alike(bets, copies):
     """Rates of 200 seeds are in docs/statistics.md; these are 20, of which one in ten may pass by chance."""

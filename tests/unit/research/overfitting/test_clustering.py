@@ -62,6 +62,7 @@ def test_trials_that_all_share_as_much_are_no_groups():
     assert cluster_trials(returns).count == 40
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("groups", "members"), [(50, 1), (200, 1), (5, 10)])
 def test_the_best_of_worthless_trials_is_not_taken_in_by_their_effective_number(groups, members):
     """Passed by 0.7 %, 0 % and 1 % of 150 seeds; when noise was put into groups, by 17 % and 40 %."""

@@ -55,6 +55,7 @@ def test_nothing_to_test_is_told(returns):
     assert isinstance(superior_ability(returns), Missing)
 
 
+@pytest.mark.thorough
 def test_the_luck_of_very_many_trials_is_not_forgotten():
     """Of 1,500 worthless trials a part with the best of all would be found superior in a third of the seeds.
 

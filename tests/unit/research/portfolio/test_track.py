@@ -22,6 +22,7 @@ def options(**choices):
     return PortfolioOptions.of(**{"window": 60, **choices})
 
 
+@pytest.mark.thorough
 @given(st.sampled_from(Method), st.integers(61, 298), st.integers(0, 2**32 - 1))
 def test_no_weight_depends_on_what_comes_after_it(method, cut, seed):
     before, changed = frame(), frame()

@@ -23,6 +23,7 @@ def prepared(strategy=CROSSOVER, symbols=("A",), **fields):
     return prepare_run(Experiment.build(strategy=strategy, symbols=symbols, start=START, end=END, **fields), bars)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "metric", ["sharpe_ratio", "total_return", "max_drawdown", "trades", "final_equity", "turnover"]
 )

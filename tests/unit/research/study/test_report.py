@@ -142,6 +142,7 @@ def test_what_was_run_is_told_in_figures_that_can_be_read(full):
     assert "<td>Seconds</td><td>12.35</td>" in outside_scripts(study_html(full))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("missing", ["findings", "statistics", "curves", "windows", "provenance"])
 def test_anything_may_be_missing(full, missing):
     empty = None if missing == "findings" else type(getattr(full, missing))()

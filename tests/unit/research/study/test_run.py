@@ -86,6 +86,7 @@ def test_an_assessment_and_the_look_survive_more_trials(tmp_path):
     assert record.page["trials_run"] == 20
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fields", [{"sampler": "tpe"}, {"sampler": "cmaes"}, {"sampler": "tpe", "folds": 3}, {}])
 def test_a_stopped_study_goes_on_to_what_it_would_have_been(tmp_path, fields):
     fields = {"n_trials": 40, **fields}

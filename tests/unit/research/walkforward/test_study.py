@@ -24,6 +24,7 @@ def test_every_combination_of_the_grid_is_tried_in_every_window(tmp_path):
         assert window["params"].keys() >= set(SPACE)
 
 
+@pytest.mark.thorough
 def test_a_sampler_tries_its_number_of_trials_and_a_seed_repeats_it(tmp_path):
     spec = specification(sampler="tpe", n_trials=12, seed=5)
     one = walk_forward(spec, noise(), YEAR, results=tmp_path / "one")
@@ -52,6 +53,7 @@ def test_bars_that_begin_late_are_not_searched_before_they_begin():
     assert first.train_start == dt.date(2020, 1, 2)
 
 
+@pytest.mark.thorough
 def test_an_edge_survives_and_noise_does_not(tmp_path):
     edge = walk_forward(specification("edge"), trending(), YEAR, results=tmp_path)
     luck = walk_forward(specification("luck"), noise(), YEAR, results=tmp_path)
@@ -61,6 +63,7 @@ def test_an_edge_survives_and_noise_does_not(tmp_path):
     assert load_walk_forward(tmp_path, "edge").summary == edge.summary
 
 
+@pytest.mark.thorough
 def test_it_goes_on_under_its_name_and_is_stopped_between_windows(tmp_path):
     done = []
     stopped = walk_forward(
@@ -98,6 +101,7 @@ def test_a_strategy_that_decides_bar_by_bar_walks_forward(tmp_path):
     assert record.summary["tested"] == len(record.page["windows"]) > 1
 
 
+@pytest.mark.thorough
 def test_workers_change_nothing(tmp_path):
     spec = specification(sampler="tpe", n_trials=12, batch=4)
     here = walk_forward(spec, noise(), YEAR, results=tmp_path / "here")

@@ -116,6 +116,7 @@ def divided(draw):
     return start, add_months(start, draw(st.integers(1, 60))), made
 
 
+@pytest.mark.thorough
 @settings(max_examples=150, deadline=None)
 @given(divided())
 def test_what_always_holds(case):
