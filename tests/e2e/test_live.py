@@ -116,7 +116,7 @@ class Desk:
             self.command("step", bars=1)
             return len(self.fills()) >= count
 
-        self.until(filled, 120, 1.0)
+        self.until(filled, 120, 0.4)
 
     def executions(self):
         """What the broker says was executed, and is held."""

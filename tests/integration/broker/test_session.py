@@ -133,7 +133,7 @@ def test_ready_means_that_the_whole_account_was_told(connect):
 )
 def test_a_missing_end_marker_is_never_an_empty_list(desk, connect, marker, missing):
     desk.command("fault", answer=marker, action="drop")
-    session = connect(sync_seconds=0.3)
+    session = connect(sync_seconds=1)
     with pytest.raises(GatewayNotReadyError) as error:
         session.open()
     assert error.value.missing == (missing,)
@@ -142,7 +142,7 @@ def test_a_missing_end_marker_is_never_an_empty_list(desk, connect, marker, miss
 
 def test_a_marker_that_is_missing_once_costs_an_attempt_only(desk, connect):
     desk.command("fault", answer="positionEnd", action="drop", times=1)
-    assert connect(sync_seconds=0.3).open(patience=10).account == "DU1234567"
+    assert connect(sync_seconds=1).open(patience=10).account == "DU1234567"
 
 
 @pytest.mark.parametrize("message", ["nextValidId", "managedAccounts"])
