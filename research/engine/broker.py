@@ -21,6 +21,7 @@ from research.engine.native import compiled
 from research.engine.positions import MarkedPosition, marked_position
 
 _UNCOUNTED: Final = "money that becomes a float at the next bar, as in Backtrader"
+_ALL_WITHDRAWN: Final = "no share of the fund is left, and Backtrader divides by them at the next bar"
 _CHARGES: Final = (
     "get_credit_interest", "_get_credit_interest", "cashadjust", "getvaluesize", "getvalue", "profitandloss",
     "get_leverage", "get_margin", "margin", "stocklike", "getcommission",
@@ -170,6 +171,8 @@ class FastBroker(MatchingBroker):
         """As Backtrader's."""
         self.value_now()
         value: float = super().get_value(datas, mkt, lever)
+        if not self._fundshares:
+            self._always.append(_ALL_WITHDRAWN)
         return value
 
     getvalue = get_value

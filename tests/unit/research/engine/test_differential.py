@@ -95,6 +95,16 @@ FOUND = {
         ),
         hooks=frozenset({"next", "notify_order", "notify_cashvalue"}),
     ),
+    "all money withdrawn, which no value of the fund survives": Case(
+        series=(ramp(10, 11, 12, 13),),
+        steps=(
+            Step("start", 0, "add_cash", {"cash": -500.0}),
+            Step("start", 0, "add_cash", {"cash": -500.0}),
+            Step("start", 0, "order_target_percent", {"data": 0, "target": 2.0}),
+        ),
+        hooks=frozenset({"start", "next"}),
+        broker=(("setcash", {"cash": 1000.0}),),
+    ),
 }
 
 
