@@ -10,6 +10,7 @@ and the price and time to which each open position was last marked.
 
 from collections import defaultdict, deque
 from collections.abc import Sequence, Sized
+from math import isfinite
 from typing import Final
 
 from backtrader.comminfo import CommInfoBase
@@ -22,6 +23,7 @@ from research.engine.positions import MarkedPosition, marked_position
 
 _UNCOUNTED: Final = "money that becomes a float at the next bar, as in Backtrader"
 _ALL_WITHDRAWN: Final = "no share of the fund is left, and Backtrader divides by them at the next bar"
+_NO_NUMBER: Final = "money that is no finite number, as the interest is on what was sold short at such a price"
 _CHARGES: Final = (
     "get_credit_interest", "_get_credit_interest", "cashadjust", "getvaluesize", "getvalue", "profitandloss",
     "get_leverage", "get_margin", "margin", "stocklike", "getcommission",
@@ -111,6 +113,13 @@ class FastBroker(MatchingBroker):
             super().next()
         while self._always and _UNCOUNTED in self._always:
             self._always.remove(_UNCOUNTED)
+        if not isfinite(self._cash):
+            self.count_always()
+
+    def count_always(self) -> None:
+        """Leave no bar out any more: Backtrader takes off interest that is no number either, whatever cash becomes."""
+        if _NO_NUMBER not in self._always:
+            self._always.append(_NO_NUMBER)
 
     def _can_be_simple(self) -> bool:
         p = self.p

@@ -815,6 +815,11 @@ work_at_bar(PyObject *broker)
     PyErr_Restore(kind, error, trace);
     if (failed || set(own, name_stale, Py_True))
         return -1;
+    PyObject *cash = attribute(own, name_cash);
+    if (cash == NULL)
+        return -1;
+    if (PyFloat_Check(cash) && !isfinite(PyFloat_AS_DOUBLE(cash)) && call(broker, name_count_always))
+        return -1;
     return waiting(own, name_cash_addition) ? call(broker, name_value_now) : 0;
 }
 

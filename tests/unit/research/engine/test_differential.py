@@ -1,6 +1,8 @@
 """Random runs are equal on Backtrader's own loop and on the fast one: every event, every number, bit for bit."""
 
+import dataclasses
 import datetime as dt
+import math
 import warnings
 
 import backtrader as bt
@@ -63,7 +65,15 @@ def ramp(*closes):
 
 LATE = ramp(10.0, 11.0, 12.0, 13.0)
 
+
 # what random runs once found, made small
+def opening(bar, price, series):
+    """A series one bar of which opens at another price."""
+    rows = list(series.rows)
+    rows[bar] = (price, *rows[bar][1:])
+    return dataclasses.replace(series, rows=tuple(rows))
+
+
 FOUND = {
     "an order on a symbol without a bar, then another": Case(
         series=(ramp(10.0, 11.0, 12.0), Series("S1", LATE.stamps[2:], LATE.rows[2:])),
@@ -104,6 +114,14 @@ FOUND = {
         ),
         hooks=frozenset({"start", "next"}),
         broker=(("setcash", {"cash": 1000.0}),),
+    ),
+    "shares sold short at no price, and money set anew": Case(
+        series=(opening(4, math.nan, ramp(*range(10, 18))),),
+        steps=(
+            Step("next", 3, "sell", {"data": 0, "size": 5}),
+            Step("next", 6, "change", {"what": "cash", "cash": 777.0}),
+        ),
+        hooks=frozenset({"next", "notify_cashvalue"}),
     ),
 }
 
