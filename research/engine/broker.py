@@ -114,9 +114,9 @@ class FastBroker(MatchingBroker):
         while self._always and _UNCOUNTED in self._always:
             self._always.remove(_UNCOUNTED)
         if not isfinite(self._cash):
-            self.count_always()
+            self.leave_none_out()
 
-    def count_always(self) -> None:
+    def leave_none_out(self) -> None:
         """Leave no bar out any more: Backtrader takes off interest that is no number either, whatever cash becomes."""
         if _NO_NUMBER not in self._always:
             self._always.append(_NO_NUMBER)

@@ -818,7 +818,7 @@ work_at_bar(PyObject *broker)
     PyObject *cash = attribute(own, name_cash);
     if (cash == NULL)
         return -1;
-    if (PyFloat_Check(cash) && !isfinite(PyFloat_AS_DOUBLE(cash)) && call(broker, name_count_always))
+    if (PyFloat_Check(cash) && !isfinite(PyFloat_AS_DOUBLE(cash)) && call(broker, name_leave_none_out))
         return -1;
     return waiting(own, name_cash_addition) ? call(broker, name_value_now) : 0;
 }

@@ -51,7 +51,7 @@
     X(cash_addition, "_cash_addition") X(sessionend, "sessionend") X(owner_of_line, "_owner") X(bindings, "bindings")      \
     X(l, "l") X(line, "line") X(plotinfo, "plotinfo") X(plotlines, "plotlines") X(lt, "__lt__") X(le, "__le__")        \
     X(eq, "__eq__") X(ne, "__ne__") X(gt, "__gt__") X(ge, "__ge__") X(truth, "__bool__") X(opstage, "_opstage")     \
-    X(count_always, "count_always")
+    X(leave_none_out, "leave_none_out")
 
 #define DECLARE(field, text) extern PyObject *name_##field;
 NAMES(DECLARE)
